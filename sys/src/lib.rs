@@ -1,0 +1,51 @@
+//! What [`threadbare`](https://docs.rs/threadbare) needs of the Linux kernel and of libc, and
+//! nothing of Python's model: a thin layer in which each function names its C call, its cost, its
+//! errors and the kernel that it needs.
+//!
+//! | module | what it wraps |
+//! |---|---|
+//! | [`clock`] | `CLOCK_MONOTONIC` and points on it |
+//! | [`futex`] | wait, wake, requeue on a private 32-bit word |
+//! | [`sched`] | `sched_yield`, the number of usable CPUs |
+//! | [`tid`] | the kernel's thread id, cached |
+//! | [`stack`] | mappings for thread stacks, with guard pages |
+//! | [`pthread`] | start a thread on such a stack, join it |
+//! | [`overflow`] | notice that a thread ran off its stack |
+//!
+//! 64-bit little-endian Linux with glibc 2.31 or newer, on x86_64 and aarch64. Nothing here needs
+//! a kernel newer than 4.14; what newer ones offer is probed for.
+//!
+//! The crate follows its own needs: use it through `threadbare` unless you build the like.
+
+#[cfg(not(all(
+    target_os = "linux",
+    target_env = "gnu",
+    target_pointer_width = "64",
+    target_endian = "little"
+)))]
+compile_error!("threadbare runs on 64-bit little-endian Linux with glibc; musl is not supported");
+
+pub mod clock;
+pub mod futex;
+pub mod overflow;
+pub mod pthread;
+pub mod sched;
+pub mod stack;
+pub mod tid;
+
+/// An `errno` value, as every fallible function of this crate returns it.
+pub use rustix::io::Errno;
+
+/// Turns the return value of a libc call that reports through `errno` into a `Result`.
+fn checked(result: libc::c_int) -> Result<(), Errno> {
+    if result == -1 {
+        Err(last_errno())
+    } else {
+        Ok(())
+    }
+}
+
+/// The calling thread's `errno`.
+fn last_errno() -> Errno {
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL)
+}

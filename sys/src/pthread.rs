@@ -1,0 +1,247 @@
+//! Threads of libc, on stacks of ours.
+//!
+//! They are pthreads and not bare `clone`s because Rust code needs what libc sets up for a thread:
+//! thread-locals and their destructors, `errno`, cancellation of its caches at exit.
+
+use crate::Errno;
+use crate::clock::Deadline;
+use crate::stack::{PACKET_ALIGN, PACKET_LEN, Region};
+use std::mem::{MaybeUninit, align_of, size_of};
+
+/// What a starting thread finds above its stack.
+#[repr(C)]
+struct Packet<P> {
+    entry: fn(P),
+    value: P,
+}
+
+/// A thread that was started and whose kernel thread has not been waited for yet.
+///
+/// Dropping it leaks libc's record of the thread, and its stack must then never be reused.
+#[derive(Debug)]
+#[must_use = "a started thread has to be joined before its stack can be reused"]
+pub struct Pthread(libc::pthread_t);
+
+unsafe extern "C" {
+    /// glibc 2.31; the libc crate does not declare it yet.
+    fn pthread_clockjoin_np(
+        thread: libc::pthread_t,
+        result: *mut *mut libc::c_void,
+        clock: libc::clockid_t,
+        deadline: *const libc::timespec,
+    ) -> libc::c_int;
+}
+
+/// `pthread_create(&thread, {region's stack}, entry, packet)`: starts a thread that runs
+/// `entry(packet)`.
+///
+/// The packet travels in the region, so nothing is allocated. Six system calls in glibc 2.36:
+/// `clone3`, and three `rt_sigprocmask`, `set_robust_list`, `rseq` around it and in the child. The
+/// new thread has the caller's signal mask.
+///
+/// # Errors
+/// The packet comes back with `EAGAIN` (a limit on threads: `RLIMIT_NPROC`, `threads-max`,
+/// `pid_max`, a cgroup's), `ENOMEM`, `EINVAL` (the stack is too small for libc) or `EPERM`.
+///
+/// # Safety
+/// Until the thread has been joined, `region`'s memory is mapped and nobody else touches it; its
+/// guards are installed.
+///
+/// # Panics
+/// `entry` must not unwind: that aborts the process.
+pub unsafe fn start<P: Send + 'static>(
+    region: &Region,
+    packet: P,
+    entry: fn(P),
+) -> Result<Pthread, (Errno, P)> {
+    const {
+        assert!(size_of::<Packet<P>>() <= PACKET_LEN && align_of::<Packet<P>>() <= PACKET_ALIGN);
+    }
+    let attributes = match Attributes::with_stack(region) {
+        Ok(attributes) => attributes,
+        Err(errno) => return Err((errno, packet)),
+    };
+    let place = region.packet().cast::<Packet<P>>();
+    // SAFETY: `place` is aligned and large enough (asserted above), and the region is ours alone.
+    unsafe {
+        place.write(Packet {
+            entry,
+            value: packet,
+        })
+    };
+    let mut thread = MaybeUninit::uninit();
+    // SAFETY: the attributes are initialised; the trampoline takes the packet that `place` holds,
+    // once, and the caller keeps the region for the thread.
+    let result = unsafe {
+        libc::pthread_create(
+            thread.as_mut_ptr(),
+            &attributes.0,
+            trampoline::<P>,
+            place.cast(),
+        )
+    };
+    if result != 0 {
+        // SAFETY: no thread was started, so the packet lies where it was written.
+        let packet = unsafe { place.read() };
+        return Err((Errno::from_raw_os_error(result), packet.value));
+    }
+    // SAFETY: pthread_create returned 0, so it stored the thread.
+    Ok(Pthread(unsafe { thread.assume_init() }))
+}
+
+extern "C" fn trampoline<P>(place: *mut libc::c_void) -> *mut libc::c_void {
+    // SAFETY: `start` wrote a `Packet<P>` here for this thread, which reads it once.
+    let packet = unsafe { place.cast::<Packet<P>>().read() };
+    (packet.entry)(packet.value);
+    std::ptr::null_mut()
+}
+
+impl Pthread {
+    /// `pthread_join(thread, NULL)`: waits until the kernel thread is gone.
+    ///
+    /// One futex wait if it still runs, else no system call; signals do not end it. What the
+    /// thread did happens before the return.
+    pub fn join(self) {
+        // SAFETY: the thread is joinable and joined once: `self` is consumed.
+        let result = unsafe { libc::pthread_join(self.0, std::ptr::null_mut()) };
+        assert_eq!(result, 0, "pthread_join of the calling thread");
+    }
+
+    /// `pthread_tryjoin_np(thread, NULL)`: joins the thread if it is gone, else gives it back.
+    /// Never blocks, no system call. glibc 2.3.3.
+    ///
+    /// # Errors
+    /// The thread, if it still runs.
+    pub fn try_join(self) -> Result<(), Pthread> {
+        // SAFETY: the thread is joinable; it counts as joined only if the call succeeds.
+        let result = unsafe { libc::pthread_tryjoin_np(self.0, std::ptr::null_mut()) };
+        if result == 0 { Ok(()) } else { Err(self) }
+    }
+
+    /// `pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, deadline)`: waits until the kernel
+    /// thread is gone, or gives it back at the deadline. Signals do not end it. glibc 2.31.
+    ///
+    /// # Errors
+    /// The thread, if it still runs at the deadline.
+    pub fn join_until(self, deadline: Deadline) -> Result<(), Pthread> {
+        if deadline.is_never() {
+            self.join();
+            return Ok(());
+        }
+        let point = deadline.timespec();
+        let point = libc::timespec {
+            tv_sec: point.tv_sec,
+            tv_nsec: point.tv_nsec,
+        };
+        let nothing = std::ptr::null_mut();
+        // SAFETY: as in `try_join`; `point` is a valid time and outlives the call.
+        let result =
+            unsafe { pthread_clockjoin_np(self.0, nothing, libc::CLOCK_MONOTONIC, &point) };
+        if result == 0 { Ok(()) } else { Err(self) }
+    }
+}
+
+/// Thread attributes, destroyed on drop.
+struct Attributes(libc::pthread_attr_t);
+
+impl Attributes {
+    fn with_stack(region: &Region) -> Result<Attributes, Errno> {
+        let mut attributes = MaybeUninit::uninit();
+        // SAFETY: the call initialises what it is given; in glibc it cannot fail.
+        let result = unsafe { libc::pthread_attr_init(attributes.as_mut_ptr()) };
+        if result != 0 {
+            return Err(Errno::from_raw_os_error(result));
+        }
+        // SAFETY: pthread_attr_init returned 0.
+        let mut attributes = Attributes(unsafe { attributes.assume_init() });
+        let (base, len) = (region.stack.cast(), region.stack_len);
+        // SAFETY: the attributes are initialised; the stack is only noted here.
+        let result = unsafe { libc::pthread_attr_setstack(&mut attributes.0, base, len) };
+        if result == 0 {
+            Ok(attributes)
+        } else {
+            Err(Errno::from_raw_os_error(result))
+        }
+    }
+}
+
+impl Drop for Attributes {
+    fn drop(&mut self) {
+        // SAFETY: the attributes were initialised and are destroyed once.
+        unsafe { libc::pthread_attr_destroy(&mut self.0) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stack::{Layout, MIN_STACK, Slab};
+    use memoffset::{offset_of, span_of};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering::Acquire, Ordering::Release};
+    use std::time::Duration;
+
+    #[derive(Debug)]
+    struct Job {
+        go: AtomicU32,
+        ran_on: AtomicU32,
+    }
+
+    fn job() -> Arc<Job> {
+        Arc::new(Job {
+            go: AtomicU32::new(0),
+            ran_on: AtomicU32::new(0),
+        })
+    }
+
+    fn run(job: Arc<Job>) {
+        while job.go.load(Acquire) == 0 {
+            let _ = crate::futex::wait(&job.go, 0, None);
+        }
+        job.ran_on.store(crate::tid::gettid(), Release);
+    }
+
+    fn slab() -> Slab {
+        let slab = Slab::new(Layout::for_usable(MIN_STACK).unwrap(), 1).unwrap();
+        slab.install_guards(0).unwrap();
+        slab
+    }
+
+    #[test]
+    fn a_thread_runs_its_packet_and_is_joined() {
+        let (slab, job) = (slab(), job());
+        // SAFETY: `slab` lives until the thread has been joined below.
+        let thread = unsafe { start(&slab.region(0), job.clone(), run) }.unwrap();
+        let thread = thread.try_join().expect_err("it waits for `go`");
+        let soon = Deadline::after(Duration::from_millis(2));
+        let thread = thread.join_until(soon).expect_err("it waits for `go`");
+        assert!(soon.has_passed());
+        job.go.store(1, Release);
+        crate::futex::wake_all(&job.go);
+        thread.join();
+        assert_ne!(job.ran_on.load(Acquire), 0);
+        assert_eq!(Arc::strong_count(&job), 1, "the packet was consumed");
+    }
+
+    #[test]
+    fn a_thread_runs_on_the_stack_it_was_given() {
+        static LOCAL: AtomicU32 = AtomicU32::new(0);
+        fn look((from, to): (usize, usize)) {
+            let here = &raw const from as usize;
+            LOCAL.store(u32::from((from..to).contains(&here)), Release);
+        }
+        let slab = slab();
+        let stack = slab.region(0).stack();
+        // SAFETY: `slab` lives until the thread has been joined.
+        let thread = unsafe { start(&slab.region(0), (stack.start, stack.end), look) }.unwrap();
+        assert!(thread.join_until(Deadline::NEVER).is_ok());
+        assert_eq!(LOCAL.load(Acquire), 1);
+    }
+
+    #[test]
+    fn the_packet_is_laid_out_as_the_trampoline_reads_it() {
+        type Largest = Packet<[u64; PACKET_LEN / 8 - 1]>;
+        assert_eq!(offset_of!(Largest, entry), 0);
+        assert_eq!(span_of!(Largest, value), 8..PACKET_LEN);
+    }
+}
