@@ -1,0 +1,153 @@
+//! What the protocols in `raw/` are built of: atomics, cells, the futex, points in time, the
+//! identity of a thread. Real ones, or under `--cfg threadbare_loom` ones that the model checker
+//! controls. The choice is made here and nowhere else.
+//!
+//! Both halves offer the same names. Only `new` differs: modelled atomics cannot be made in a
+//! constant, so constructors of raw types are written inside [`const_unless_modelled!`].
+
+#[cfg(threadbare_loom)]
+mod model;
+
+#[cfg(threadbare_loom)]
+pub use model::*;
+#[cfg(not(threadbare_loom))]
+pub use real::*;
+
+/// Makes a function `const`, except under the model checker.
+macro_rules! const_unless_modelled {
+    ($(#[$attribute:meta])* pub fn $($rest:tt)*) => {
+        $(#[$attribute])*
+        #[cfg(not(threadbare_loom))]
+        pub const fn $($rest)*
+
+        $(#[$attribute])*
+        #[cfg(threadbare_loom)]
+        pub fn $($rest)*
+    };
+}
+pub(crate) use const_unless_modelled;
+
+/// How a futex wait ended; the words are `threadbare_sys`'s.
+pub use threadbare_sys::futex::Outcome;
+
+#[cfg(not(threadbare_loom))]
+mod real {
+    use std::cell::Cell;
+    use std::ptr;
+    pub use std::sync::atomic::{AtomicU32, AtomicU64};
+    pub use threadbare_sys::clock::Deadline;
+    use threadbare_sys::futex::{self, Outcome};
+    pub use threadbare_sys::sched::{cpus, yield_now};
+
+    /// An atomic that threads can sleep on: itself, or its lower half.
+    pub trait Word {
+        /// The 32 bits that the kernel compares.
+        fn futex(&self) -> &AtomicU32;
+
+        /// Their address, to wake by once the word may be gone.
+        fn address(&self) -> Address {
+            Address(self.futex())
+        }
+    }
+
+    impl Word for AtomicU32 {
+        #[inline]
+        fn futex(&self) -> &AtomicU32 {
+            self
+        }
+    }
+
+    impl Word for AtomicU64 {
+        #[inline]
+        fn futex(&self) -> &AtomicU32 {
+            let low_half = ptr::from_ref(self).cast::<AtomicU32>();
+            // SAFETY: little-endian (asserted by threadbare-sys), so the lower half lies first and
+            // is aligned; it lives as long as `self`. Our code accesses the whole word only: the
+            // half is the kernel's to read, which no other access races with.
+            unsafe { &*low_half }
+        }
+    }
+
+    /// Where a word is, or was: all that a wake needs.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Address(*const AtomicU32);
+
+    /// See [`futex::wait`].
+    pub fn futex_wait(word: &impl Word, expected: u32, deadline: Option<Deadline>) -> Outcome {
+        futex::wait(word.futex(), expected, deadline)
+    }
+
+    /// See [`futex::wake`].
+    pub fn futex_wake(word: Address, count: u32) -> usize {
+        futex::wake(word.0, count)
+    }
+
+    /// See [`futex::requeue`]; a word that differs moves nobody.
+    pub fn futex_requeue(from: &AtomicU32, expected: u32, to: &AtomicU32, count: u32) -> usize {
+        // SAFETY: both are references, so both words are valid throughout the call.
+        unsafe { futex::requeue(from, expected, to, count) }.unwrap_or(0)
+    }
+
+    /// Tells the CPU that this is a spin loop.
+    #[inline]
+    pub fn pause() {
+        std::hint::spin_loop();
+    }
+
+    thread_local! {
+        /// This thread's token; 0 while it has none.
+        static TOKEN: Cell<u64> = const { Cell::new(0) };
+    }
+
+    /// The identity of the calling thread: nonzero, never that of another thread of the process,
+    /// past or present, and kept across a fork (MOD-9).
+    #[inline]
+    pub fn thread_token() -> u64 {
+        match TOKEN.get() {
+            0 => take_token(),
+            token => token,
+        }
+    }
+
+    /// Lets the calling thread go by `token`, from [`fresh_token`], which it has not used before.
+    pub fn adopt_token(token: u64) {
+        TOKEN.set(token);
+    }
+
+    /// A token that no thread has or had.
+    pub fn fresh_token() -> u64 {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        // Relaxed: only that no two calls get the same matters. 2^64 threads do not come.
+        NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+    }
+
+    #[cold]
+    fn take_token() -> u64 {
+        let token = fresh_token();
+        adopt_token(token);
+        token
+    }
+
+    /// A cell whose accesses the model checker can see; see `loom::cell::UnsafeCell`.
+    #[derive(Debug, Default)]
+    pub struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
+
+    impl<T> UnsafeCell<T> {
+        /// A cell that holds `value`.
+        pub const fn new(value: T) -> UnsafeCell<T> {
+            UnsafeCell(std::cell::UnsafeCell::new(value))
+        }
+
+        /// Lends the contents for reading.
+        #[inline]
+        pub fn with<R>(&self, read: impl FnOnce(*const T) -> R) -> R {
+            read(self.0.get())
+        }
+
+        /// Lends the contents for writing.
+        #[inline]
+        pub fn with_mut<R>(&self, write: impl FnOnce(*mut T) -> R) -> R {
+            write(self.0.get())
+        }
+    }
+}

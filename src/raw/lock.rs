@@ -1,0 +1,229 @@
+//! One bit that one thread sets at a time (LOCK).
+//!
+//! # State word
+//!
+//! ```text
+//!   bit 1 WAITERS | bit 0 LOCKED
+//!
+//!   UNLOCKED         --acquire-->                  LOCKED
+//!   LOCKED           --a waiter announces itself--> LOCKED | WAITERS
+//!   UNLOCKED         --acquire, having slept-->     LOCKED | WAITERS
+//!   LOCKED           --release-->                  UNLOCKED
+//!   LOCKED | WAITERS --release, wake one-->        UNLOCKED
+//! ```
+//! WAITERS without LOCKED does not occur. WAITERS may be set for nobody (a needless wake). It is
+//! clear over a sleeper only while a wake is on its way to some thread that has slept; that thread
+//! takes the lock with WAITERS set or sets it again before it sleeps, because it cannot know
+//! whether others sleep too. One that gives up after its wait consumed no wake, so it owes nobody
+//! one (LOCK-12).
+//!
+//! A newcomer may take the lock before the woken thread does (LOCK-11).
+//!
+//! # Ordering
+//!
+//! Each step to LOCKED is an Acquire and pairs with the Release in `release` and
+//! `release_contended`: what happened before the release is visible to the next owner (MEM-1).
+//! Announcing oneself with `swap` may take the lock, so it is an Acquire too; as a
+//! read-modify-write it keeps the release sequence going.
+
+use crate::primitive::{Address, AtomicU32, Word, const_unless_modelled, futex_wake};
+use crate::raw::park::{GaveUp, Limit, park};
+use crate::raw::spin::Spin;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+const UNLOCKED: u32 = 0;
+const LOCKED: u32 = 1 << 0;
+const WAITERS: u32 = 1 << 1;
+const CONTENDED: u32 = LOCKED | WAITERS;
+
+/// Whether a thread may take a lock whose word is `state`.
+const fn is_free(state: u32) -> bool {
+    state & LOCKED == 0
+}
+
+/// Whether a thread may sleep on a lock whose word is `state`.
+const fn has_waiters(state: u32) -> bool {
+    state & WAITERS != 0
+}
+
+/// The lock was not locked, so it could not be released.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotLocked;
+
+/// The protocol of `Lock`.
+#[derive(Debug)]
+#[repr(transparent)]
+pub struct RawLock {
+    state: AtomicU32,
+}
+
+impl RawLock {
+    const_unless_modelled! {
+        /// An unlocked lock.
+        pub fn new() -> RawLock {
+            RawLock { state: AtomicU32::new(UNLOCKED) }
+        }
+    }
+
+    /// Takes the lock if it is free.
+    #[inline]
+    pub fn try_acquire(&self) -> bool {
+        // Acquire: pairs with the Release in `release` and `release_contended`.
+        self.state
+            .compare_exchange(UNLOCKED, LOCKED, Acquire, Relaxed)
+            .is_ok()
+    }
+
+    /// Takes the lock, waiting for it within `limit`.
+    #[inline]
+    pub fn acquire(&self, limit: Limit) -> Result<(), GaveUp> {
+        if self.try_acquire() {
+            Ok(())
+        } else {
+            self.acquire_contended(limit)
+        }
+    }
+
+    /// Waits for the lock. To be called when an attempt has failed.
+    #[cold]
+    pub fn acquire_contended(&self, limit: Limit) -> Result<(), GaveUp> {
+        if limit.deadline.has_passed() {
+            return Err(GaveUp::TimedOut);
+        }
+        let state = self.spin();
+        // Acquire: pairs with the Release in `release` and `release_contended`.
+        if is_free(state) && self.try_acquire() {
+            return Ok(());
+        }
+        self.acquire_asleep(limit)
+    }
+
+    /// Takes the lock for a thread beside which others may be asleep without being announced: one
+    /// that slept on the word itself, be it by a requeue. Sleeps in turn if it has to.
+    #[cold]
+    pub fn acquire_asleep(&self, limit: Limit) -> Result<(), GaveUp> {
+        // Acquire: pairs with the Release in `release` and `release_contended`.
+        while !is_free(self.state.swap(CONTENDED, Acquire)) {
+            if let Err(gave_up) = park(&self.state, CONTENDED, limit) {
+                return self.last_attempt().ok_or(gave_up);
+            }
+            self.spin();
+        }
+        Ok(())
+    }
+
+    /// Takes the lock after all, for a thread that slept and is about to give up.
+    fn last_attempt(&self) -> Option<()> {
+        // Acquire: pairs with the Release in `release` and `release_contended`.
+        self.state
+            .compare_exchange(UNLOCKED, CONTENDED, Acquire, Relaxed)
+            .ok()
+            .map(drop)
+    }
+
+    /// Looks again for a while; returns the state seen last.
+    fn spin(&self) -> u32 {
+        let mut spin = Spin::new();
+        loop {
+            // Relaxed: a hint; who acts on it does so by a read-modify-write.
+            let state = self.state.load(Relaxed);
+            if is_free(state) || !spin.turn(has_waiters(state)) {
+                return state;
+            }
+        }
+    }
+
+    /// Frees the lock, whoever took it, and lets one waiter go on.
+    #[inline]
+    pub fn release(&self) -> Result<(), NotLocked> {
+        // Release: pairs with the Acquire of whoever takes the lock next.
+        match self
+            .state
+            .compare_exchange(LOCKED, UNLOCKED, Release, Relaxed)
+        {
+            Ok(_) => Ok(()),
+            Err(state) => self.release_contended(state),
+        }
+    }
+
+    #[cold]
+    fn release_contended(&self, mut state: u32) -> Result<(), NotLocked> {
+        let word = self.state.address(); // the lock may be gone by the time we wake
+        while !is_free(state) {
+            // Release: pairs with the Acquire of whoever takes the lock next.
+            match self
+                .state
+                .compare_exchange_weak(state, UNLOCKED, Release, Relaxed)
+            {
+                Ok(_) => {
+                    if has_waiters(state) {
+                        futex_wake(word, 1);
+                    }
+                    return Ok(());
+                }
+                Err(now) => state = now,
+            }
+        }
+        Err(NotLocked)
+    }
+
+    /// Whether some thread has the lock now.
+    #[inline]
+    pub fn is_locked(&self) -> bool {
+        // Relaxed: the answer may be old by the time it is used; nothing is concluded from it
+        // about other memory.
+        !is_free(self.state.load(Relaxed))
+    }
+
+    /// Whether a thread may be asleep on the lock.
+    pub fn has_waiters(&self) -> bool {
+        // Relaxed: as in `is_locked`.
+        has_waiters(self.state.load(Relaxed))
+    }
+
+    /// For the owner: makes the next release wake a thread, because one is about to be requeued to
+    /// [`word`](RawLock::word).
+    pub fn announce_waiter(&self) {
+        // Relaxed: publishes nothing.
+        self.state.fetch_or(WAITERS, Relaxed);
+    }
+
+    /// The word that waiters sleep on.
+    pub fn word(&self) -> &AtomicU32 {
+        &self.state
+    }
+
+    /// The word's address.
+    pub fn address(&self) -> Address {
+        self.state.address()
+    }
+}
+
+#[cfg(all(test, not(threadbare_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_is_read_as_the_diagram_says() {
+        for (state, free, waiters) in [
+            (UNLOCKED, true, false),
+            (LOCKED, false, false),
+            (CONTENDED, false, true),
+        ] {
+            assert_eq!((is_free(state), has_waiters(state)), (free, waiters));
+        }
+    }
+
+    #[test]
+    fn lock_10_a_release_errs_exactly_when_the_lock_is_free() {
+        let lock = RawLock::new();
+        assert_eq!(lock.release(), Err(NotLocked));
+        assert!(lock.try_acquire() && !lock.try_acquire());
+        assert_eq!(lock.release(), Ok(()));
+        assert_eq!(lock.release(), Err(NotLocked));
+        assert!(lock.try_acquire());
+        lock.announce_waiter();
+        assert_eq!(lock.release(), Ok(()));
+        assert!(!lock.is_locked() && !lock.has_waiters());
+    }
+}

@@ -1,0 +1,271 @@
+//! A lock that its owner may take again (RLOCK).
+//!
+//! A [`RawLock`] with three fields beside it that belong to whoever holds it:
+//!
+//! ```text
+//!   lock      the word that threads contend for
+//!   owner     the holder's token; 0 when free
+//!   held      depth: how often the owner took it, 0 when free
+//!             pending: waiters of conditions on this lock, notified and to be woken
+//! ```
+//! # Invariants
+//!
+//! 1. `owner` is a thread's token only between its acquire and its last release. Tokens are never
+//!    reused, so a thread that reads its own token there is the owner, and no other value it may
+//!    read, however old, makes it one (RLOCK-7, RLOCK-11).
+//! 2. `held` is touched by the owner only.
+//! 3. A waiter in `pending` cannot return before it has taken this lock, so while the owner holds
+//!    it the waiter is valid (COND-22).
+//!
+//! # Waking after the release
+//!
+//! A notify only marks waiters and moves those asleep to `pending`; the last release, also the one
+//! inside a wait, wakes them once the lock is free, so they do not run into a held lock. It copies
+//! at most [`WAKES`] addresses out before the lock is freed, since afterwards the waiters may be
+//! gone. The rest is requeued to the lock's word before that, for the releases to come to wake.
+//!
+//! # Ordering
+//!
+//! `owner` is Relaxed throughout, by invariant 1. `held` is ordered by `lock`.
+
+use crate::primitive::{
+    Address, AtomicU64, UnsafeCell, const_unless_modelled, futex_wake, thread_token,
+};
+use crate::raw::lock::RawLock;
+use crate::raw::park::{GaveUp, Limit};
+use crate::raw::waiters::{Waiter, WaiterQueue};
+use std::sync::atomic::Ordering::Relaxed;
+
+const NOBODY: u64 = 0;
+
+/// The most threads that one release wakes itself; the model checker gets by with fewer.
+pub const WAKES: usize = if cfg!(threadbare_loom) { 1 } else { 64 };
+
+/// In `Held::depth`: `pending` is not empty. Makes a plain comparison of the depth see both.
+const PENDING: u32 = 1 << 31;
+
+/// The most often that an owner may hold a lock.
+pub const MAX_DEPTH: u32 = PENDING - 1;
+
+/// The calling thread does not own the lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotOwner;
+
+/// The owner holds the lock [`MAX_DEPTH`] times already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooDeep;
+
+/// The protocol of `RLock`.
+#[derive(Debug)]
+pub struct RawRLock {
+    lock: RawLock,
+    owner: AtomicU64,
+    held: UnsafeCell<Held>,
+}
+
+/// What belongs to the owner.
+#[derive(Debug)]
+struct Held {
+    /// Times held, and the PENDING bit.
+    depth: u32,
+    pending: WaiterQueue,
+}
+
+// SAFETY: `held` is touched by the owner only (invariant 2), and the lock orders owners.
+unsafe impl Sync for RawRLock {}
+// SAFETY: nothing in it is tied to a thread but `owner`, which is a token and not a place.
+unsafe impl Send for RawRLock {}
+
+impl RawRLock {
+    const_unless_modelled! {
+        /// A free lock.
+        pub fn new() -> RawRLock {
+            RawRLock {
+                lock: RawLock::new(),
+                owner: AtomicU64::new(NOBODY),
+                held: UnsafeCell::new(Held { depth: 0, pending: WaiterQueue::new() }),
+            }
+        }
+    }
+
+    /// Whether the calling thread owns the lock.
+    #[inline]
+    pub fn is_owned(&self) -> bool {
+        // Relaxed: invariant 1.
+        self.owner.load(Relaxed) == thread_token()
+    }
+
+    /// Whether any thread owns the lock now.
+    #[inline]
+    pub fn is_locked(&self) -> bool {
+        self.lock.is_locked()
+    }
+
+    /// Whether a thread may be asleep on the lock.
+    pub fn has_waiters(&self) -> bool {
+        self.lock.has_waiters()
+    }
+
+    /// How often the calling thread holds the lock.
+    pub fn depth(&self) -> u32 {
+        if !self.is_owned() {
+            return 0;
+        }
+        // SAFETY: the caller is the owner (invariant 2).
+        unsafe { self.with_held(|held| held.depth & !PENDING) }
+    }
+
+    /// Takes the lock if it is free or the caller's; whether it did.
+    #[inline]
+    pub fn try_acquire(&self) -> Result<bool, TooDeep> {
+        let me = thread_token();
+        // Relaxed: invariant 1.
+        if self.owner.load(Relaxed) == me {
+            return self.acquire_again().map(|()| true);
+        }
+        let acquired = self.lock.try_acquire();
+        if acquired {
+            self.own(me, 1);
+        }
+        Ok(acquired)
+    }
+
+    /// Waits for the lock. To be called when an attempt has failed, so by a thread that does not
+    /// own it.
+    #[cold]
+    pub fn acquire_contended(&self, limit: Limit) -> Result<(), GaveUp> {
+        self.lock.acquire_contended(limit)?;
+        self.own(thread_token(), 1);
+        Ok(())
+    }
+
+    /// Takes the lock as often as [`release_all`](RawRLock::release_all) said, waiting for it
+    /// without limit. `requeued` says that other threads may sleep on it unannounced.
+    pub fn acquire_all(&self, depth: u32, requeued: bool) {
+        let taken = if requeued {
+            self.lock.acquire_asleep(Limit::NONE)
+        } else {
+            self.lock.acquire(Limit::NONE)
+        };
+        debug_assert_eq!(taken, Ok(()), "a wait without limit does not give up");
+        self.own(thread_token(), depth);
+    }
+
+    /// Notes the new owner, who has just taken `lock`.
+    #[inline]
+    fn own(&self, me: u64, depth: u32) {
+        // Relaxed: invariant 1.
+        self.owner.store(me, Relaxed);
+        // SAFETY: the caller has just become the owner (invariant 2).
+        unsafe { self.with_held(|held| held.depth = depth) };
+    }
+
+    #[inline]
+    fn acquire_again(&self) -> Result<(), TooDeep> {
+        // SAFETY: called by the owner (invariant 2).
+        unsafe {
+            self.with_held(|held| {
+                if held.depth & !PENDING == MAX_DEPTH {
+                    return Err(TooDeep);
+                }
+                held.depth += 1;
+                Ok(())
+            })
+        }
+    }
+
+    /// Undoes one acquire; the last one frees the lock.
+    #[inline]
+    pub fn release(&self) -> Result<(), NotOwner> {
+        if !self.is_owned() {
+            return Err(NotOwner);
+        }
+        // SAFETY: the caller is the owner (invariant 2).
+        let depth = unsafe { self.with_held(|held| held.depth) };
+        match depth {
+            1 => self.free(),
+            last if last == 1 | PENDING => self.free_and_wake(),
+            // SAFETY: as above.
+            _ => unsafe { self.with_held(|held| held.depth -= 1) },
+        }
+        Ok(())
+    }
+
+    /// For the owner: frees the lock however often it is held; returns how often that was.
+    pub fn release_all(&self) -> u32 {
+        debug_assert!(self.is_owned());
+        // SAFETY: the caller is the owner (invariant 2).
+        let depth = unsafe { self.with_held(|held| held.depth) };
+        if depth & PENDING == 0 {
+            self.free()
+        } else {
+            self.free_and_wake()
+        }
+        depth & !PENDING
+    }
+
+    /// Gives the lock up. `pending` is empty.
+    #[inline]
+    fn free(&self) {
+        // SAFETY: called by the owner (invariant 2).
+        unsafe { self.with_held(|held| held.depth = 0) };
+        // Relaxed: invariant 1.
+        self.owner.store(NOBODY, Relaxed);
+        let released = self.lock.release();
+        debug_assert_eq!(released, Ok(()), "an owned lock is locked");
+    }
+
+    /// Gives the lock up and wakes whom notifications have left in `pending`.
+    #[cold]
+    fn free_and_wake(&self) {
+        let mut asleep: [Option<Address>; WAKES] = [None; WAKES];
+        for slot in &mut asleep {
+            // SAFETY: called by the owner (invariant 2).
+            let waiter = unsafe { self.with_held(|held| held.pending.pop()) };
+            // SAFETY: invariant 3.
+            *slot = waiter.map(|waiter| unsafe { Waiter::address(waiter) });
+        }
+        self.requeue_pending();
+        self.free();
+        // From here on neither this lock nor the waiters may be there: addresses only.
+        for word in asleep.into_iter().flatten() {
+            futex_wake(word, 1);
+        }
+    }
+
+    /// Lets all that is left in `pending` sleep on the lock itself.
+    fn requeue_pending(&self) {
+        // SAFETY: called by the owner (invariant 2).
+        while let Some(waiter) = unsafe { self.with_held(|held| held.pending.pop()) } {
+            self.lock.announce_waiter();
+            // SAFETY: invariant 3.
+            unsafe { &*waiter }.requeue_to(&self.lock);
+        }
+    }
+
+    /// For the owner: leaves `waiter`, which was notified while it may sleep, to be woken by the
+    /// last release.
+    ///
+    /// # Safety
+    /// The caller owns the lock; the waiter is in no queue and does not return before its thread
+    /// has taken this lock (invariant 3).
+    pub unsafe fn wake_after_release(&self, waiter: *const Waiter) {
+        let leave = |held: &mut Held| {
+            held.depth |= PENDING;
+            // SAFETY: in no queue, and valid until it is taken off, before the lock is freed.
+            unsafe { held.pending.push(waiter) };
+        };
+        // SAFETY: the caller is the owner (invariant 2).
+        unsafe { self.with_held(leave) };
+    }
+
+    /// Access to what belongs to the owner.
+    ///
+    /// # Safety
+    /// The calling thread holds `lock`, and `access` does not come back here.
+    #[inline]
+    unsafe fn with_held<R>(&self, access: impl FnOnce(&mut Held) -> R) -> R {
+        // SAFETY: exclusive, since only the owner gets here, one call at a time.
+        self.held.with_mut(|held| access(unsafe { &mut *held }))
+    }
+}

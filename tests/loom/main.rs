@@ -1,0 +1,3 @@
+#![cfg(threadbare_loom)]
+//! Models of the protocols in `src/raw/`.
+mod lock;
