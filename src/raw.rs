@@ -9,6 +9,7 @@
 
 pub mod condition;
 pub mod event;
+pub mod lifecycle;
 pub mod lock;
 pub mod park;
 pub mod rlock;

@@ -26,7 +26,7 @@
 //! Announcing oneself with `swap` may take the lock, so it is an Acquire too; as a
 //! read-modify-write it keeps the release sequence going.
 
-use crate::primitive::{Address, AtomicU32, Word, const_unless_modelled, futex_wake};
+use crate::primitive::{AtomicU32, Word, const_unless_modelled, futex_wake};
 use crate::raw::park::{GaveUp, Limit, park};
 use crate::raw::spin::Spin;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -191,11 +191,6 @@ impl RawLock {
     /// The word that waiters sleep on.
     pub fn word(&self) -> &AtomicU32 {
         &self.state
-    }
-
-    /// The word's address.
-    pub fn address(&self) -> Address {
-        self.state.address()
     }
 }
 

@@ -5,15 +5,15 @@
 //! ```text
 //!   lock      the word that threads contend for
 //!   owner     the holder's token; 0 when free
-//!   held      depth: how often the owner took it, 0 when free
-//!             pending: waiters of conditions on this lock, notified and to be woken
+//!   depth     how often the owner took it, 0 when free
+//!   pending   waiters of conditions on this lock, notified and to be woken
 //! ```
 //! # Invariants
 //!
 //! 1. `owner` is a thread's token only between its acquire and its last release. Tokens are never
 //!    reused, so a thread that reads its own token there is the owner, and no other value it may
 //!    read, however old, makes it one (RLOCK-7, RLOCK-11).
-//! 2. `held` is touched by the owner only.
+//! 2. `depth` and `pending` are touched by the owner only.
 //! 3. A waiter in `pending` cannot return before it has taken this lock, so while the owner holds
 //!    it the waiter is valid (COND-22).
 //!
@@ -26,7 +26,7 @@
 //!
 //! # Ordering
 //!
-//! `owner` is Relaxed throughout, by invariant 1. `held` is ordered by `lock`.
+//! `owner` is Relaxed throughout, by invariant 1. The rest is ordered by `lock`.
 
 use crate::primitive::{
     Address, AtomicU64, UnsafeCell, const_unless_modelled, futex_wake, thread_token,
@@ -41,7 +41,7 @@ const NOBODY: u64 = 0;
 /// The most threads that one release wakes itself; the model checker gets by with fewer.
 pub const WAKES: usize = if cfg!(threadbare_loom) { 1 } else { 64 };
 
-/// In `Held::depth`: `pending` is not empty. Makes a plain comparison of the depth see both.
+/// In `depth`: `pending` is not empty. Makes a plain comparison of the depth see both.
 const PENDING: u32 = 1 << 31;
 
 /// The most often that an owner may hold a lock.
@@ -59,19 +59,13 @@ pub struct TooDeep;
 #[derive(Debug)]
 pub struct RawRLock {
     lock: RawLock,
-    owner: AtomicU64,
-    held: UnsafeCell<Held>,
-}
-
-/// What belongs to the owner.
-#[derive(Debug)]
-struct Held {
     /// Times held, and the PENDING bit.
-    depth: u32,
-    pending: WaiterQueue,
+    depth: UnsafeCell<u32>,
+    owner: AtomicU64,
+    pending: UnsafeCell<WaiterQueue>,
 }
 
-// SAFETY: `held` is touched by the owner only (invariant 2), and the lock orders owners.
+// SAFETY: the cells are touched by the owner only (invariant 2), and the lock orders owners.
 unsafe impl Sync for RawRLock {}
 // SAFETY: nothing in it is tied to a thread but `owner`, which is a token and not a place.
 unsafe impl Send for RawRLock {}
@@ -82,8 +76,9 @@ impl RawRLock {
         pub fn new() -> RawRLock {
             RawRLock {
                 lock: RawLock::new(),
+                depth: UnsafeCell::new(0),
                 owner: AtomicU64::new(NOBODY),
-                held: UnsafeCell::new(Held { depth: 0, pending: WaiterQueue::new() }),
+                pending: UnsafeCell::new(WaiterQueue::new()),
             }
         }
     }
@@ -93,6 +88,12 @@ impl RawRLock {
     pub fn is_owned(&self) -> bool {
         // Relaxed: invariant 1.
         self.owner.load(Relaxed) == thread_token()
+    }
+
+    /// The owner's token; 0 when free.
+    pub fn owner(&self) -> u64 {
+        // Relaxed: the answer may be old by the time it is used.
+        self.owner.load(Relaxed)
     }
 
     /// Whether any thread owns the lock now.
@@ -112,7 +113,7 @@ impl RawRLock {
             return 0;
         }
         // SAFETY: the caller is the owner (invariant 2).
-        unsafe { self.with_held(|held| held.depth & !PENDING) }
+        unsafe { self.with_depth(|depth| *depth & !PENDING) }
     }
 
     /// Takes the lock if it is free or the caller's; whether it did.
@@ -157,21 +158,20 @@ impl RawRLock {
         // Relaxed: invariant 1.
         self.owner.store(me, Relaxed);
         // SAFETY: the caller has just become the owner (invariant 2).
-        unsafe { self.with_held(|held| held.depth = depth) };
+        unsafe { self.with_depth(|held| *held = depth) };
     }
 
     #[inline]
     fn acquire_again(&self) -> Result<(), TooDeep> {
+        let deepen = |depth: &mut u32| {
+            if *depth & !PENDING == MAX_DEPTH {
+                return Err(TooDeep);
+            }
+            *depth += 1;
+            Ok(())
+        };
         // SAFETY: called by the owner (invariant 2).
-        unsafe {
-            self.with_held(|held| {
-                if held.depth & !PENDING == MAX_DEPTH {
-                    return Err(TooDeep);
-                }
-                held.depth += 1;
-                Ok(())
-            })
-        }
+        unsafe { self.with_depth(deepen) }
     }
 
     /// Undoes one acquire; the last one frees the lock.
@@ -181,12 +181,12 @@ impl RawRLock {
             return Err(NotOwner);
         }
         // SAFETY: the caller is the owner (invariant 2).
-        let depth = unsafe { self.with_held(|held| held.depth) };
+        let depth = unsafe { self.with_depth(|depth| *depth) };
         match depth {
             1 => self.free(),
             last if last == 1 | PENDING => self.free_and_wake(),
             // SAFETY: as above.
-            _ => unsafe { self.with_held(|held| held.depth -= 1) },
+            _ => unsafe { self.with_depth(|depth| *depth -= 1) },
         }
         Ok(())
     }
@@ -195,7 +195,7 @@ impl RawRLock {
     pub fn release_all(&self) -> u32 {
         debug_assert!(self.is_owned());
         // SAFETY: the caller is the owner (invariant 2).
-        let depth = unsafe { self.with_held(|held| held.depth) };
+        let depth = unsafe { self.with_depth(|depth| *depth) };
         if depth & PENDING == 0 {
             self.free()
         } else {
@@ -208,7 +208,7 @@ impl RawRLock {
     #[inline]
     fn free(&self) {
         // SAFETY: called by the owner (invariant 2).
-        unsafe { self.with_held(|held| held.depth = 0) };
+        unsafe { self.with_depth(|depth| *depth = 0) };
         // Relaxed: invariant 1.
         self.owner.store(NOBODY, Relaxed);
         let released = self.lock.release();
@@ -221,7 +221,7 @@ impl RawRLock {
         let mut asleep: [Option<Address>; WAKES] = [None; WAKES];
         for slot in &mut asleep {
             // SAFETY: called by the owner (invariant 2).
-            let waiter = unsafe { self.with_held(|held| held.pending.pop()) };
+            let waiter = unsafe { self.with_pending(WaiterQueue::pop) };
             // SAFETY: invariant 3.
             *slot = waiter.map(|waiter| unsafe { Waiter::address(waiter) });
         }
@@ -236,7 +236,7 @@ impl RawRLock {
     /// Lets all that is left in `pending` sleep on the lock itself.
     fn requeue_pending(&self) {
         // SAFETY: called by the owner (invariant 2).
-        while let Some(waiter) = unsafe { self.with_held(|held| held.pending.pop()) } {
+        while let Some(waiter) = unsafe { self.with_pending(WaiterQueue::pop) } {
             self.lock.announce_waiter();
             // SAFETY: invariant 3.
             unsafe { &*waiter }.requeue_to(&self.lock);
@@ -250,22 +250,26 @@ impl RawRLock {
     /// The caller owns the lock; the waiter is in no queue and does not return before its thread
     /// has taken this lock (invariant 3).
     pub unsafe fn wake_after_release(&self, waiter: *const Waiter) {
-        let leave = |held: &mut Held| {
-            held.depth |= PENDING;
-            // SAFETY: in no queue, and valid until it is taken off, before the lock is freed.
-            unsafe { held.pending.push(waiter) };
-        };
         // SAFETY: the caller is the owner (invariant 2).
-        unsafe { self.with_held(leave) };
+        unsafe { self.with_depth(|depth| *depth |= PENDING) };
+        // SAFETY: the caller is the owner; the waiter is in no queue, and valid until it is taken
+        // off, which is before the lock is freed.
+        unsafe { self.with_pending(|pending| pending.push(waiter)) };
     }
 
-    /// Access to what belongs to the owner.
-    ///
     /// # Safety
-    /// The calling thread holds `lock`, and `access` does not come back here.
+    /// The calling thread holds `lock`.
     #[inline]
-    unsafe fn with_held<R>(&self, access: impl FnOnce(&mut Held) -> R) -> R {
-        // SAFETY: exclusive, since only the owner gets here, one call at a time.
-        self.held.with_mut(|held| access(unsafe { &mut *held }))
+    unsafe fn with_depth<R>(&self, access: impl FnOnce(&mut u32) -> R) -> R {
+        // SAFETY: exclusive, since only the owner gets here and `access` does not come back.
+        self.depth.with_mut(|depth| access(unsafe { &mut *depth }))
+    }
+
+    /// # Safety
+    /// The calling thread holds `lock`.
+    unsafe fn with_pending<R>(&self, access: impl FnOnce(&mut WaiterQueue) -> R) -> R {
+        // SAFETY: exclusive, since only the owner gets here and `access` does not come back.
+        self.pending
+            .with_mut(|pending| access(unsafe { &mut *pending }))
     }
 }

@@ -78,6 +78,12 @@ pub unsafe fn arm(region: &Region) -> Result<(), Errno> {
     Ok(())
 }
 
+/// `write(2, text)`: says something on stderr from within a signal handler. A failure is ignored:
+/// there is nobody left to tell. Async-signal-safe.
+pub fn say(text: &[u8]) {
+    let _ = rustix::io::write(rustix::stdio::stderr(), text);
+}
+
 /// The handler. Touches only constant-initialised thread-locals without destructors.
 extern "C" fn on_fault(
     signal: libc::c_int,

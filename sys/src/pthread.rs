@@ -101,10 +101,13 @@ impl Pthread {
     ///
     /// One futex wait if it still runs, else no system call; signals do not end it. What the
     /// thread did happens before the return.
-    pub fn join(self) {
-        // SAFETY: the thread is joinable and joined once: `self` is consumed.
+    ///
+    /// # Errors
+    /// The thread, if it is the calling one or waits for that to end (`EDEADLK`).
+    pub fn join(self) -> Result<(), Pthread> {
+        // SAFETY: the thread is joinable; it counts as joined only if the call succeeds.
         let result = unsafe { libc::pthread_join(self.0, std::ptr::null_mut()) };
-        assert_eq!(result, 0, "pthread_join of the calling thread");
+        if result == 0 { Ok(()) } else { Err(self) }
     }
 
     /// `pthread_tryjoin_np(thread, NULL)`: joins the thread if it is gone, else gives it back.
@@ -122,11 +125,10 @@ impl Pthread {
     /// thread is gone, or gives it back at the deadline. Signals do not end it. glibc 2.31.
     ///
     /// # Errors
-    /// The thread, if it still runs at the deadline.
+    /// The thread, if it still runs at the deadline, or as [`join`](Pthread::join).
     pub fn join_until(self, deadline: Deadline) -> Result<(), Pthread> {
         if deadline.is_never() {
-            self.join();
-            return Ok(());
+            return self.join();
         }
         let point = deadline.timespec();
         let point = libc::timespec {
@@ -218,7 +220,7 @@ mod tests {
         assert!(soon.has_passed());
         job.go.store(1, Release);
         crate::futex::wake_all(&job.go);
-        thread.join();
+        thread.join().unwrap();
         assert_ne!(job.ran_on.load(Acquire), 0);
         assert_eq!(Arc::strong_count(&job), 1, "the packet was consumed");
     }

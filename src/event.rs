@@ -1,0 +1,182 @@
+//! The flag that threads wait for.
+
+use crate::blocking;
+use crate::deadline::Deadline;
+use crate::error::Error;
+use crate::raw::event::RawEvent;
+use crate::raw::park::Limit;
+use std::fmt;
+use std::time::Duration;
+
+/// A flag: threads [`wait`](Event::wait) until another one [`set`](Event::set)s it.
+///
+/// # What is promised
+/// A `set` releases all who wait at that moment, even if a [`clear`](Event::clear) follows before
+/// they run (EVT-4). Afterwards waits return at once, until a `clear`, which does not disturb
+/// those who wait already (EVT-7).
+///
+/// # Memory ordering
+/// What happened before a `set` is visible after a wait, and after an [`is_set`](Event::is_set),
+/// that returned `true` for it (MEM-2).
+///
+/// # Cost
+/// 4 bytes. `is_set`, and a wait when the flag is set, are a load; `set` and `clear` without
+/// waiters are one atomic read-modify-write, without system call.
+///
+/// ```
+/// use threadbare::Event;
+///
+/// static READY: Event = Event::new();
+///
+/// std::thread::scope(|s| {
+///     s.spawn(|| READY.wait());
+///     READY.set();
+/// });
+/// ```
+#[doc(alias("ManualResetEvent", "latch"))]
+pub struct Event {
+    raw: RawEvent,
+}
+
+const _: () = assert!(size_of::<Event>() == 4);
+
+impl Event {
+    /// An event whose flag is not set.
+    ///
+    /// ```
+    /// assert!(!threadbare::Event::new().is_set());
+    /// ```
+    #[must_use]
+    pub const fn new() -> Event {
+        Event {
+            raw: RawEvent::new(),
+        }
+    }
+
+    /// Whether the flag is set: one load.
+    ///
+    /// ```
+    /// let event = threadbare::Event::new();
+    /// event.set();
+    /// assert!(event.is_set());
+    /// ```
+    #[inline]
+    #[must_use]
+    pub fn is_set(&self) -> bool {
+        self.raw.is_set()
+    }
+
+    /// Sets the flag and releases all who wait. Does nothing if it is set.
+    ///
+    /// Async-signal-safe: a signal handler may call it. Like any system call it may change
+    /// `errno`. The memory may be freed as soon as a waiter has returned.
+    ///
+    /// ```
+    /// let event = threadbare::Event::new();
+    /// event.set();
+    /// event.wait();
+    /// ```
+    #[inline]
+    pub fn set(&self) {
+        self.raw.set();
+    }
+
+    /// Clears the flag, so that later waits block. Does nothing if it is clear.
+    ///
+    /// ```
+    /// let event = threadbare::Event::new();
+    /// event.set();
+    /// event.clear();
+    /// assert!(!event.is_set());
+    /// ```
+    #[inline]
+    pub fn clear(&self) {
+        self.raw.clear();
+    }
+
+    /// Waits until the flag is set. Signals do not end the wait (SIG-4).
+    ///
+    /// ```
+    /// let event = threadbare::Event::new();
+    /// event.set();
+    /// event.wait(); // returns at once
+    /// ```
+    #[inline]
+    pub fn wait(&self) {
+        let set = self.raw.wait(Limit::NONE);
+        debug_assert_eq!(set, Ok(()), "a wait without limit does not give up");
+    }
+
+    /// Waits until the flag is set, for `timeout` at most; returns whether it was set (EVT-5).
+    /// Zero asks for the flag.
+    ///
+    /// # Errors
+    /// [`Error::TimeoutTooLarge`] if `timeout` exceeds [`TIMEOUT_MAX`](crate::TIMEOUT_MAX).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let event = threadbare::Event::new();
+    /// assert_eq!(event.wait_timeout(Duration::from_millis(1)), Ok(false));
+    /// event.set();
+    /// assert_eq!(event.wait_timeout(Duration::from_secs(60)), Ok(true));
+    /// ```
+    #[inline]
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<bool, Error> {
+        blocking::within(
+            timeout,
+            || Ok(self.is_set()),
+            |limit| self.raw.wait_contended(limit),
+        )
+    }
+
+    /// Waits until the flag is set, until `deadline` at most; returns whether it was set.
+    ///
+    /// ```
+    /// use threadbare::{Deadline, Event};
+    ///
+    /// assert!(!Event::new().wait_until(Deadline::now()));
+    /// ```
+    #[inline]
+    pub fn wait_until(&self, deadline: Deadline) -> bool {
+        self.raw.wait(Limit::until(deadline.0)).is_ok()
+    }
+
+    /// Waits until the flag is set, until `deadline` at most; returns whether it was set. A signal
+    /// handler that runs meanwhile ends the wait, also one installed with `SA_RESTART`. One that
+    /// runs just before the wait begins is not noticed.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] after a signal handler ran.
+    ///
+    /// ```
+    /// use threadbare::{Deadline, Event};
+    ///
+    /// assert_eq!(Event::new().wait_interruptible(Deadline::now()), Ok(false));
+    /// ```
+    #[inline]
+    pub fn wait_interruptible(&self, deadline: Deadline) -> Result<bool, Error> {
+        blocking::outcome(self.raw.wait(Limit::interruptible(deadline.0)))
+    }
+
+    /// Whether a thread may be asleep here. For tests that wait for that.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn has_waiters(&self) -> bool {
+        self.raw.has_waiters()
+    }
+}
+
+impl Default for Event {
+    fn default() -> Event {
+        Event::new()
+    }
+}
+
+/// As Python prints it (REPR-2).
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = if self.is_set() { "set" } else { "unset" };
+        write!(f, "<threadbare.Event at {self:p}: {state}>")
+    }
+}

@@ -1,0 +1,68 @@
+//! Data of the crate's own behind one of its locks.
+
+use crate::raw::lock::RawLock;
+use crate::raw::park::{GaveUp, Limit};
+use std::cell::UnsafeCell;
+
+/// A value that one thread at a time may touch.
+#[derive(Debug)]
+pub(crate) struct Locked<T> {
+    lock: RawLock,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: the value is lent out under the lock only, to one thread at a time.
+unsafe impl<T: Send> Sync for Locked<T> {}
+
+impl<T> Locked<T> {
+    pub(crate) const fn new(value: T) -> Locked<T> {
+        Locked {
+            lock: RawLock::new(),
+            value: UnsafeCell::new(value),
+        }
+    }
+
+    /// Calls `access` with the value, once it is free. `access` must not come back here.
+    pub(crate) fn with<R>(&self, access: impl FnOnce(&mut T) -> R) -> R {
+        match self.with_within(Limit::NONE, access) {
+            Ok(result) => result,
+            Err(_) => unreachable!("a wait without limit does not give up"),
+        }
+    }
+
+    /// As [`with`](Locked::with), if the value gets free within `limit`.
+    pub(crate) fn with_within<R>(
+        &self,
+        limit: Limit,
+        access: impl FnOnce(&mut T) -> R,
+    ) -> Result<R, GaveUp> {
+        self.lock.acquire(limit)?;
+        Ok(self.locked(access))
+    }
+
+    /// As [`with`](Locked::with), if the value is free now.
+    pub(crate) fn try_with<R>(&self, access: impl FnOnce(&mut T) -> R) -> Option<R> {
+        self.lock.try_acquire().then(|| self.locked(access))
+    }
+
+    /// Calls `access` and releases the lock, which the caller has taken, also on a panic.
+    fn locked<R>(&self, access: impl FnOnce(&mut T) -> R) -> R {
+        let _release = Release(&self.lock);
+        // SAFETY: the lock is ours until `_release` is dropped, which is after the last use.
+        access(unsafe { &mut *self.value.get() })
+    }
+
+    /// The value, for which exclusive access makes the lock unnecessary.
+    pub(crate) fn get_mut(&mut self) -> &mut T {
+        self.value.get_mut()
+    }
+}
+
+struct Release<'a>(&'a RawLock);
+
+impl Drop for Release<'_> {
+    fn drop(&mut self) {
+        let released = self.0.release();
+        debug_assert_eq!(released, Ok(()), "nobody else releases it");
+    }
+}

@@ -1,0 +1,283 @@
+//! The reentrant lock.
+
+use crate::blocking;
+use crate::deadline::Deadline;
+use crate::error::Error;
+use crate::guard::{Guard, sealed};
+use crate::raw::park::{GaveUp, Limit};
+use crate::raw::rlock::RawRLock;
+use std::fmt;
+use std::time::Duration;
+
+/// A reentrant lock: the thread that owns it may acquire it again, and frees it by releasing it as
+/// often.
+///
+/// The owner is a thread, told apart by a token that no later thread gets: a lock left by a thread
+/// that ended stays locked for ever (RLOCK-7). Nothing is poisoned.
+///
+/// # Memory ordering
+/// What happened before the release that frees the lock is visible after the acquire that takes it
+/// next (MEM-1).
+///
+/// # Fairness
+/// As [`Lock`](crate::Lock).
+///
+/// # Cost
+/// 32 bytes. Without contention the first acquire and the last release are one compare-and-swap
+/// each, the ones between no atomic read-modify-write at all.
+///
+/// ```
+/// use threadbare::RLock;
+///
+/// static LOCK: RLock = RLock::new();
+///
+/// LOCK.acquire();
+/// LOCK.acquire();
+/// assert_eq!(LOCK.recursion_count(), 2);
+/// LOCK.release()?;
+/// LOCK.release()?;
+/// assert!(!LOCK.locked());
+/// # Ok::<(), threadbare::Error>(())
+/// ```
+#[doc(alias("ReentrantMutex", "ReentrantLock"))]
+pub struct RLock {
+    pub(crate) raw: RawRLock,
+}
+
+const _: () = assert!(size_of::<RLock>() == 32);
+
+impl RLock {
+    /// A free lock.
+    ///
+    /// ```
+    /// assert!(!threadbare::RLock::new().locked());
+    /// ```
+    #[must_use]
+    pub const fn new() -> RLock {
+        RLock {
+            raw: RawRLock::new(),
+        }
+    }
+
+    /// Takes the lock, once more if the caller owns it, waiting for it as long as it takes.
+    ///
+    /// # Panics
+    /// If the caller holds it 2³¹ - 1 times already; the forms that return a `Result` err instead.
+    ///
+    /// ```
+    /// let lock = threadbare::RLock::new();
+    /// lock.acquire();
+    /// lock.acquire();
+    /// assert!(lock.is_owned());
+    /// ```
+    #[doc(alias = "lock")]
+    #[inline]
+    pub fn acquire(&self) {
+        if !self.try_acquire() {
+            let taken = self.raw.acquire_contended(Limit::NONE);
+            debug_assert_eq!(taken, Ok(()), "a wait without limit does not give up");
+        }
+    }
+
+    /// Takes the lock if it is free or the caller's; whether it did. Never waits.
+    ///
+    /// # Panics
+    /// As [`acquire`](RLock::acquire).
+    ///
+    /// ```
+    /// let lock = threadbare::RLock::new();
+    /// assert!(lock.try_acquire() && lock.try_acquire());
+    /// std::thread::scope(|s| s.spawn(|| assert!(!lock.try_acquire())).join()).unwrap();
+    /// ```
+    #[doc(alias = "try_lock")]
+    #[inline]
+    #[must_use = "the lock may not have been taken"]
+    pub fn try_acquire(&self) -> bool {
+        match self.attempt() {
+            Ok(acquired) => acquired,
+            Err(_) => too_deep(),
+        }
+    }
+
+    /// Takes the lock within `timeout`; whether it did. Zero makes one attempt.
+    ///
+    /// # Errors
+    /// [`Error::TimeoutTooLarge`] if `timeout` exceeds [`TIMEOUT_MAX`](crate::TIMEOUT_MAX), for
+    /// the owner too (RLOCK-4); [`Error::TooDeep`] if the caller holds it 2³¹ - 1 times.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let lock = threadbare::RLock::new();
+    /// assert!(lock.acquire_timeout(Duration::ZERO)?);
+    /// # Ok::<(), threadbare::Error>(())
+    /// ```
+    #[inline]
+    pub fn acquire_timeout(&self, timeout: Duration) -> Result<bool, Error> {
+        blocking::within(timeout, || self.attempt(), |limit| self.block(limit))
+    }
+
+    /// Takes the lock before `deadline`; whether it did. One attempt is made in any case.
+    ///
+    /// # Panics
+    /// As [`acquire`](RLock::acquire).
+    ///
+    /// ```
+    /// use threadbare::{Deadline, RLock};
+    ///
+    /// assert!(RLock::new().acquire_until(Deadline::now()));
+    /// ```
+    #[inline]
+    #[must_use = "the lock may not have been taken"]
+    pub fn acquire_until(&self, deadline: Deadline) -> bool {
+        self.try_acquire() || self.block(Limit::until(deadline.0)).is_ok()
+    }
+
+    /// Takes the lock before `deadline`; whether it did. A signal handler that runs meanwhile ends
+    /// the wait, also one installed with `SA_RESTART`. One that runs just before the wait begins
+    /// is not noticed.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] after a signal handler ran: the lock was not taken.
+    /// [`Error::TooDeep`] if the caller holds it 2³¹ - 1 times.
+    ///
+    /// ```
+    /// use threadbare::{Deadline, RLock};
+    ///
+    /// assert_eq!(RLock::new().acquire_interruptible(Deadline::NEVER), Ok(true));
+    /// ```
+    #[inline]
+    pub fn acquire_interruptible(&self, deadline: Deadline) -> Result<bool, Error> {
+        blocking::interruptible(deadline, || self.attempt(), |limit| self.block(limit))
+    }
+
+    #[inline]
+    fn attempt(&self) -> Result<bool, Error> {
+        self.raw.try_acquire().map_err(|_| Error::TooDeep)
+    }
+
+    #[inline]
+    fn block(&self, limit: Limit) -> Result<(), GaveUp> {
+        self.raw.acquire_contended(limit)
+    }
+
+    /// Undoes one acquire of the caller's; the last one frees the lock and lets one waiter proceed.
+    ///
+    /// # Errors
+    /// [`Error::NotOwner`] if the caller does not own the lock, which then stays as it is (RLOCK-6).
+    ///
+    /// ```
+    /// use threadbare::{Error, RLock};
+    ///
+    /// let lock = RLock::new();
+    /// assert_eq!(lock.release(), Err(Error::NotOwner));
+    /// lock.acquire();
+    /// assert_eq!(lock.release(), Ok(()));
+    /// ```
+    #[doc(alias = "unlock")]
+    #[inline]
+    pub fn release(&self) -> Result<(), Error> {
+        self.raw.release().map_err(|_| Error::NotOwner)
+    }
+
+    /// Whether any thread owns the lock now (RLOCK-9). Gives no ordering for other memory.
+    ///
+    /// ```
+    /// let lock = threadbare::RLock::new();
+    /// let _guard = lock.guard();
+    /// assert!(lock.locked());
+    /// ```
+    #[doc(alias = "is_locked")]
+    #[inline]
+    #[must_use]
+    pub fn locked(&self) -> bool {
+        self.raw.is_locked()
+    }
+
+    /// Whether the calling thread owns the lock.
+    ///
+    /// ```
+    /// let lock = threadbare::RLock::new();
+    /// let _guard = lock.guard();
+    /// assert!(lock.is_owned());
+    /// std::thread::scope(|s| s.spawn(|| assert!(!lock.is_owned())).join()).unwrap();
+    /// ```
+    #[inline]
+    #[must_use]
+    pub fn is_owned(&self) -> bool {
+        self.raw.is_owned()
+    }
+
+    /// How often the calling thread holds the lock: 0 if it is not the owner (RLOCK-8).
+    ///
+    /// ```
+    /// let lock = threadbare::RLock::new();
+    /// assert_eq!(lock.recursion_count(), 0);
+    /// lock.acquire();
+    /// assert_eq!(lock.recursion_count(), 1);
+    /// ```
+    #[must_use]
+    pub fn recursion_count(&self) -> u32 {
+        self.raw.depth()
+    }
+
+    /// Takes the lock and returns a guard that undoes it. The guard stays in this thread.
+    ///
+    /// ```
+    /// let lock = threadbare::RLock::new();
+    /// let outer = lock.guard();
+    /// drop(lock.guard());
+    /// assert!(lock.is_owned());
+    /// drop(outer);
+    /// assert!(!lock.locked());
+    /// ```
+    #[inline]
+    pub fn guard(&self) -> Guard<'_, RLock> {
+        Guard::acquire(self)
+    }
+
+    /// Whether a thread may be asleep on the lock. For tests that wait for that.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn has_waiters(&self) -> bool {
+        self.raw.has_waiters()
+    }
+}
+
+#[cold]
+#[track_caller]
+fn too_deep() -> ! {
+    panic!("{}", Error::TooDeep)
+}
+
+impl sealed::Guarded for RLock {
+    type Sendness = *const ();
+
+    fn take(&self) {
+        self.acquire();
+    }
+
+    fn give(&self) -> Result<(), Error> {
+        self.release()
+    }
+}
+
+impl Default for RLock {
+    fn default() -> RLock {
+        RLock::new()
+    }
+}
+
+/// As Python prints it (REPR-1). The count is the owner's to read, so others see a question mark.
+impl fmt::Debug for RLock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let owner = self.raw.owner();
+        let state = if owner == 0 { "unlocked" } else { "locked" };
+        write!(f, "<{state} threadbare.RLock object owner={owner} count=")?;
+        match self.recursion_count() {
+            0 if owner != 0 => f.write_str("?")?,
+            count => write!(f, "{count}")?,
+        }
+        write!(f, " at {self:p}>")
+    }
+}

@@ -1,0 +1,39 @@
+//! What threads are called.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// A thread's name: given, or made from a number that counts such threads (THR-4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Name {
+    /// `Thread-N`; not spelled out, so that most threads allocate nothing for it.
+    Numbered(u64),
+    Given(String),
+}
+
+impl Name {
+    /// The given name, or if that is missing or empty, the next default one, with the name of the
+    /// target if there is one.
+    pub(crate) fn new(given: Option<String>, target: Option<&str>) -> Name {
+        match (given, target) {
+            (Some(name), _) if !name.is_empty() => Name::Given(name),
+            (_, Some(target)) => Name::Given(format!("Thread-{} ({target})", next_number())),
+            (_, None) => Name::Numbered(next_number()),
+        }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Name::Numbered(number) => write!(f, "Thread-{number}"),
+            Name::Given(name) => f.pad(name), // `pad`, so that a precision cuts it
+        }
+    }
+}
+
+fn next_number() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    // Relaxed: only that no two threads get the same matters.
+    NEXT.fetch_add(1, Relaxed)
+}
