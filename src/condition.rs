@@ -553,7 +553,7 @@ impl<L: CondLock> Condition<L> {
     /// # Ok::<(), threadbare::Error>(())
     /// ```
     pub fn wait_for<R: Truthy>(&self, predicate: impl FnMut() -> R) -> Result<R, Error> {
-        self.wait_for_until(predicate, Deadline::NEVER)
+        self.wait_for_within(predicate, || Ok(Limit::NONE))
     }
 
     /// As [`wait_for`](Condition::wait_for), for `timeout` in all; returns what the predicate
@@ -576,7 +576,8 @@ impl<L: CondLock> Condition<L> {
         predicate: impl FnMut() -> R,
         timeout: Duration,
     ) -> Result<R, Error> {
-        self.wait_for_until(predicate, Deadline::after(timeout)?)
+        deadline::check(timeout)?;
+        self.wait_for_within(predicate, || Ok(Limit::until(Deadline::after(timeout)?.0)))
     }
 
     /// As [`wait_for`](Condition::wait_for), until `deadline`; returns what the predicate returned
@@ -598,7 +599,7 @@ impl<L: CondLock> Condition<L> {
         predicate: impl FnMut() -> R,
         deadline: Deadline,
     ) -> Result<R, Error> {
-        self.wait_for_within(predicate, Limit::until(deadline.0))
+        self.wait_for_within(predicate, || Ok(Limit::until(deadline.0)))
     }
 
     /// As [`wait_for_until`](Condition::wait_for_until), but a signal handler that runs during a
@@ -620,23 +621,27 @@ impl<L: CondLock> Condition<L> {
         predicate: impl FnMut() -> R,
         deadline: Deadline,
     ) -> Result<R, Error> {
-        self.wait_for_within(predicate, Limit::interruptible(deadline.0))
+        self.wait_for_within(predicate, || Ok(Limit::interruptible(deadline.0)))
     }
 
+    /// `limit` is asked once, when the first predicate call was not enough.
     fn wait_for_within<R: Truthy>(
         &self,
         mut predicate: impl FnMut() -> R,
-        limit: Limit,
+        limit: impl FnOnce() -> Result<Limit, Error>,
     ) -> Result<R, Error> {
         self.check_held()?;
-        let mut in_time = true;
-        loop {
-            let value = predicate();
-            if value.is_truthy() || !in_time {
-                return Ok(value);
-            }
-            in_time = self.wait_within(limit)?;
+        let mut value = predicate();
+        if value.is_truthy() {
+            return Ok(value);
         }
+        let limit = limit()?;
+        let mut in_time = true;
+        while in_time && !value.is_truthy() {
+            in_time = self.wait_within(limit)?;
+            value = predicate();
+        }
+        Ok(value)
     }
 
     /// Lets the `n` threads that have waited longest return from their wait, or all if there are

@@ -1,4 +1,104 @@
-//! x
+//! Python's `threading` model for Rust servers on Linux, built on bare futexes.
+//!
+//! | | |
+//! |---|---|
+//! | locks | [`Lock`], [`RLock`]: timeouts, deadlines, ownership errors, no poisoning |
+//! | waiting | [`Condition`]: exact first-in first-out notify; [`Event`]: resettable |
+//! | counting | [`Semaphore`], [`BoundedSemaphore`]: several permits at once, bounds |
+//! | threads | [`Thread`]: start errors as values, join with a timeout by many, names, small cached stacks with guard pages |
+//! | time | [`Deadline`]: one absolute point on the monotonic clock for any number of calls |
+//! | scopes | [`Guard`]: released at the end of the scope |
+//!
+//! # The model
+//!
+//! Objects are plain values: each can be a `static`, allocates nothing, and is shared by reference
+//! or in an `Arc`. Acquire and release are separate calls, as in Python; [`Guard`] joins them.
+//!
+//! Every blocking operation comes in a family, here with `op` for `acquire`, `wait` or `join`:
+//!
+//! | form | meaning |
+//! |---|---|
+//! | `op()` | waits as long as it takes; signals do not end it |
+//! | `try_op()` | one attempt, never waits |
+//! | `op_timeout(Duration)` | `Ok(false)` when the time is up |
+//! | `op_until(Deadline)` | the same with an absolute point, for several calls in a row |
+//! | `op_interruptible(Deadline)` | ends with [`Error::Interrupted`] after a signal handler ran |
+//!
+//! What Python raises is an [`Error`], or cannot be written. After an error all is as before.
+//!
+//! Without contention, acquire, release, set, clear, notify and the like make no system call,
+//! allocate nothing and read no clock.
+//!
+//! ```
+//! use std::cell::Cell;
+//! use threadbare::{Condition, Thread};
+//!
+//! // A queue of jobs, touched with the condition's lock held only.
+//! struct Jobs(Condition, Cell<u32>);
+//! // SAFETY: the cell is touched by the owner of the lock only.
+//! unsafe impl Sync for Jobs {}
+//! static JOBS: Jobs = Jobs(Condition::new(), Cell::new(0));
+//!
+//! let worker = Thread::builder()
+//!     .name("worker")
+//!     .target(|| {
+//!         let _guard = JOBS.0.guard();
+//!         JOBS.0.wait_for(|| JOBS.1.get() > 0).unwrap();
+//!         JOBS.1.set(JOBS.1.get() - 1);
+//!     })
+//!     .spawn()?;
+//! {
+//!     let _guard = JOBS.0.guard();
+//!     JOBS.1.set(1);
+//!     JOBS.0.notify_one()?;
+//! }
+//! worker.join()?;
+//! # Ok::<(), threadbare::Error>(())
+//! ```
+//!
+//! # Python → threadbare
+//!
+//! | Python | threadbare |
+//! |---|---|
+//! | `Lock()`, `acquire()`, `release()`, `locked()` | [`Lock::new`], [`acquire`](Lock::acquire), [`release`](Lock::release), [`locked`](Lock::locked) |
+//! | `acquire(blocking=False)` | [`try_acquire`](Lock::try_acquire) |
+//! | `acquire(timeout=s)` | [`acquire_timeout`](Lock::acquire_timeout), [`acquire_until`](Lock::acquire_until) |
+//! | `with lock:` | `let _guard = lock.`[`guard`](Lock::guard)`();` |
+//! | `RLock()`, `_is_owned()`, `_recursion_count()` | [`RLock`], [`is_owned`](RLock::is_owned), [`recursion_count`](RLock::recursion_count) |
+//! | `Condition()`, `Condition(lock)` | [`Condition::new`], [`Condition::with_lock`] |
+//! | `wait(timeout)`, `wait_for(predicate, timeout)` | [`wait`](Condition::wait), [`wait_timeout`](Condition::wait_timeout), [`wait_for`](Condition::wait_for), [`wait_for_timeout`](Condition::wait_for_timeout) |
+//! | `notify(n)`, `notify_all()` | [`notify`](Condition::notify), [`notify_all`](Condition::notify_all), which say how many were woken |
+//! | `Semaphore(n)`, `release(n)` | [`Semaphore::new`], [`release_n`](Semaphore::release_n) |
+//! | `BoundedSemaphore(n)` | [`BoundedSemaphore`] |
+//! | `Event()`, `set()`, `clear()`, `is_set()`, `wait(timeout)` | [`Event`] with the same names |
+//! | `Thread(target=f, name=…, daemon=…)` | [`Thread::new`], [`Thread::builder`] |
+//! | `start()`, `join(timeout)`, `is_alive()` | [`start`](Thread::start), [`join`](Thread::join), [`join_timeout`](Thread::join_timeout), [`is_alive`](Thread::is_alive) |
+//! | `name`, `ident`, `native_id`, `daemon` | [`name`](Thread::name), [`ident`](Thread::ident), [`native_id`](Thread::native_id), [`daemon`](Thread::daemon) |
+//! | `get_ident()`, `get_native_id()` | [`get_ident`], [`get_native_id`] |
+//! | `stack_size()`, `stack_size(n)` | [`set_stack_size`]`(0)`, [`set_stack_size`]`(n)`; [`stack_size`] only asks |
+//! | `TIMEOUT_MAX` | [`TIMEOUT_MAX`] |
+//! | `RuntimeError`, `ValueError`, `OverflowError` | [`Error`], told apart by [`Error::kind`] |
+//!
+//! Not there yet: `Barrier`, `Timer`, `local`, `enumerate` and the other module functions,
+//! `excepthook`, trace and profile functions, waiting for threads at exit, rules for `fork`.
+//!
+//! # Differences from Python
+//!
+//! - Threads run in parallel: there is no interpreter lock.
+//! - [`Thread::start`] does not wait for the new thread's first step (see there).
+//! - [`Condition::wait_for`] needs the lock even if its predicate is true at once.
+//! - A timeout above [`TIMEOUT_MAX`] errs at once, in every call.
+//! - A [`Condition`] never spends a notify on a thread that leaves with a timeout.
+//! - Thread identities are never used again, so neither is the ownership of an `RLock`.
+//!
+//! # Platform
+//!
+//! 64-bit Linux on x86_64 and aarch64, with glibc 2.31 or newer; anything else, musl included, is
+//! refused at compile time. Linux 4.14 or newer; guard pages without mappings of their own need
+//! 6.13 and are replaced by ordinary ones before.
+//!
+//! For what is not here, use what exists: `OnceLock`, `LazyLock` and channels from std or
+//! crossbeam.
 
 #[cfg(not(threadbare_loom))]
 mod blocking;

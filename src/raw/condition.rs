@@ -64,16 +64,20 @@ impl RawCondition {
     /// the `_owned` functions.
     pub unsafe fn wait_owned(&self, lock: &RawRLock, limit: Limit) -> Result<(), GaveUp> {
         let waiter = Waiter::new();
-        // SAFETY: the caller owns the lock; the waiter is new, and leaves the queue below.
-        unsafe { self.with_queue(|queue| queue.push(&waiter)) };
+        // SAFETY: the waiter is new, and it has left the queue when this call returns.
+        let join = |queue: &mut WaiterQueue| unsafe { queue.push(&waiter) };
+        // SAFETY: the caller owns the lock.
+        unsafe { self.with_queue(join) };
         let depth = lock.release_all();
         let parked = waiter.park(limit);
         lock.acquire_all(depth, waiter.is_requeued());
         if waiter.is_notified() {
             return Ok(());
         }
-        // SAFETY: the lock is ours again, and nobody took the waiter off.
-        unsafe { self.with_queue(|queue| queue.remove(&waiter)) };
+        // SAFETY: nobody took the waiter off, or it would have been notified.
+        let leave = |queue: &mut WaiterQueue| unsafe { queue.remove(&waiter) };
+        // SAFETY: the lock is ours again.
+        unsafe { self.with_queue(leave) };
         parked
     }
 

@@ -159,21 +159,21 @@ mod tests {
     #[test]
     fn evt_4_a_waiter_is_released_by_the_flag_or_by_a_later_generation() {
         for low in 0..4 {
-            let entered = 7 * ONE_GENERATION | (low & WAITERS);
+            let entered = (7 * ONE_GENERATION) | (low & WAITERS);
             assert_eq!(
-                is_released(entered, 7 * ONE_GENERATION | low),
+                is_released(entered, (7 * ONE_GENERATION) | low),
                 low & SET != 0
             );
-            assert!(is_released(entered, 8 * ONE_GENERATION | low));
-            assert!(is_released(entered, 6 * ONE_GENERATION | low));
+            assert!(is_released(entered, (8 * ONE_GENERATION) | low));
+            assert!(is_released(entered, (6 * ONE_GENERATION) | low));
         }
     }
 
     #[test]
     fn evt_7_clearing_starts_a_generation_and_forgets_the_waiters() {
         for low in [SET, SET | WAITERS] {
-            assert_eq!(cleared(7 * ONE_GENERATION | low), 8 * ONE_GENERATION);
-            assert_eq!(cleared(u32::MAX - 3 | low), 0, "the generation wraps");
+            assert_eq!(cleared((7 * ONE_GENERATION) | low), 8 * ONE_GENERATION);
+            assert_eq!(cleared((u32::MAX - 3) | low), 0, "the generation wraps");
         }
     }
 

@@ -244,11 +244,30 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_kernel_compares_the_permits() {
+        use memoffset::span_of;
+        assert_eq!(span_of!(RawSemaphore, state), 0..8);
+        let semaphore = RawSemaphore::new(0);
+        semaphore
+            .state
+            .store(u64::from(MAX_PERMITS) | MANY | ONE_WAITER, Relaxed);
+        let word = semaphore.state.futex();
+        assert_eq!(std::ptr::from_ref(word).cast(), &raw const semaphore.state);
+        // A wait on any other value returns at once; one on this value would sleep.
+        let past = Limit::until(crate::primitive::Deadline::now());
+        assert_eq!(
+            park(&semaphore.state, MAX_PERMITS, past),
+            Err(GaveUp::TimedOut)
+        );
+        assert_eq!(park(&semaphore.state, 0, past), Ok(()));
+    }
+
+    #[test]
     fn every_field_is_read_and_changed_by_itself() {
         for many in [0, MANY] {
             for waiting in [1, 2, 0x7fff_ffff] {
                 for value in [0, 1, MAX_PERMITS] {
-                    let state = many | u64::from(waiting) << 32 | u64::from(value);
+                    let state = many | (u64::from(waiting) << 32) | u64::from(value);
                     assert_eq!((permits(state), waiters(state)), (value, waiting));
                     let after = taken(state, 1);
                     assert_eq!(after, (value > 0).then(|| state.wrapping_sub(1)));

@@ -284,7 +284,7 @@ mod tests {
         unsafe { queue.remove(&waiters[3]) };
         assert_eq!(queue.pop(), Some(&raw const waiters[0]));
         assert_eq!(queue.pop(), Some(&raw const waiters[2]));
-        assert!(queue.pop().is_none() && queue.len() == 0);
+        assert!(queue.pop().is_none() && queue.is_empty());
     }
 
     #[test]

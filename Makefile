@@ -1,0 +1,28 @@
+# What CI runs, runnable by hand. `make demo` and `make test` are all that a newcomer needs.
+
+.PHONY: demo test load loom bench doc lint need
+
+demo: need ## A key-value server on threadbare, under a real client
+	scripts/kv-demo.sh
+
+test: need ## All tests
+	cargo test --workspace
+
+load: need ## The server under 5,000 connections, stalled clients, broken input, signals
+	scripts/kv-load.sh
+
+loom: need ## The models of the protocols; tests/loom/main.rs says how long they take
+	RUSTFLAGS="--cfg threadbare_loom" CARGO_TARGET_DIR=target/loom cargo test --release --test loom
+
+bench: need ## Benchmarks beside the peers
+	cargo bench
+
+doc: need ## The documentation, in target/doc
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+lint: need ## Formatting and lints
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --all-features -- -D warnings
+
+need:
+	@scripts/need.sh
