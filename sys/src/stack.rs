@@ -51,6 +51,7 @@ impl Layout {
         let page = rustix::param::page_size();
         let stack = usable
             .checked_add(libc_overhead())?
+            .max(libc_minimum())
             .checked_add(PACKET_LEN)?
             .checked_next_multiple_of(page)?;
         let layout = Layout {
@@ -92,6 +93,14 @@ fn libc_overhead() -> usize {
         // SAFETY: the function does not look at its argument.
         unsafe { min_stack(std::ptr::null()) }
     })
+}
+
+/// `sysconf(_SC_THREAD_STACK_MIN)`: the least that glibc accepts for a stack, be it used or not. On
+/// x86_64 16 KiB, on aarch64 128 KiB, since its pages may be as large as 64 KiB.
+fn libc_minimum() -> usize {
+    // SAFETY: no precondition.
+    let minimum = unsafe { libc::sysconf(libc::_SC_THREAD_STACK_MIN) };
+    usize::try_from(minimum).unwrap_or(0)
 }
 
 /// Room for the kernel's signal frame, which grows with the CPU's registers, and for handlers.
