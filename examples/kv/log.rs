@@ -1,0 +1,205 @@
+//! The append-only log: every write as a RESP array, in the order in which it took effect.
+//!
+//! Commands append to a queue in memory; one thread writes the queue to the file and syncs the file
+//! once a second and at the end. See the command line's help for what is lost when.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::fcntl::{Flock, FlockArg};
+
+use crate::config::replay_limits;
+use crate::frame::{Command, CommandBuffer, InputMemory};
+use crate::guarded::Watched;
+
+/// The most that waits to be written; then commands wait for the writer.
+const MOST_QUEUED: usize = 64 << 20;
+
+/// A buffer of records above this is not kept for the next batch.
+const KEPT_BATCH: usize = 1 << 20;
+
+const SYNC_EVERY: Duration = Duration::from_secs(1);
+
+/// The log takes no more writes.
+#[derive(Debug)]
+pub struct LogFailed;
+
+pub struct Log {
+    /// `None` without a log file.
+    queue: Option<Watched<Queue>>,
+}
+
+#[derive(Default)]
+struct Queue {
+    records: Vec<u8>,
+    failed: bool,
+    closing: bool,
+}
+
+impl Log {
+    pub fn new(to_a_file: bool) -> Log {
+        Log {
+            queue: to_a_file.then(|| Watched::new(Queue::default())),
+        }
+    }
+
+    /// Appends a record. Called with the lock of what it is about held, and before that changes.
+    pub fn append(&self, record: &[&[u8]]) -> Result<(), LogFailed> {
+        let Some(queue) = &self.queue else {
+            return Ok(());
+        };
+        loop {
+            let appended = queue.wait_for(SYNC_EVERY, |queue| {
+                if queue.failed {
+                    return Some(Err(LogFailed));
+                }
+                (queue.records.len() < MOST_QUEUED).then(|| {
+                    encode(record, &mut queue.records);
+                    Ok(())
+                })
+            });
+            if let Some(result) = appended {
+                return result;
+            }
+        }
+    }
+
+    /// Lets the writer end once it has written everything.
+    pub fn close(&self) {
+        if let Some(queue) = &self.queue {
+            queue.change(|queue| queue.closing = true);
+        }
+    }
+
+    /// Writes what is queued to `file` until the log is closed; whether all of it got there. The
+    /// body of the writer's thread.
+    pub fn write_to(&self, mut file: Flock<File>) -> bool {
+        let Some(queue) = &self.queue else {
+            return true;
+        };
+        let mut batch = Vec::new();
+        let mut failed = false;
+        let mut synced = Instant::now();
+        let mut dirty = false;
+        loop {
+            let left = SYNC_EVERY.saturating_sub(synced.elapsed());
+            let closing = queue.wait_for(left, |queue| {
+                let work = queue.closing || !queue.records.is_empty() && !failed;
+                work.then(|| {
+                    // After a failure the batch still holds what could not be written.
+                    batch.append(&mut queue.records);
+                    queue.closing
+                })
+            });
+            let ending = closing == Some(true);
+            let mut result = Ok(());
+            if !batch.is_empty() && (ending || !failed) {
+                result = write_batch(&mut file, &batch);
+                dirty = true;
+                if result.is_ok() {
+                    batch.clear();
+                    batch.shrink_to(KEPT_BATCH);
+                }
+            }
+            if dirty && (ending || synced.elapsed() >= SYNC_EVERY) {
+                result = result.and_then(|()| file.sync_data());
+                dirty = false;
+            }
+            if synced.elapsed() >= SYNC_EVERY {
+                synced = Instant::now();
+            }
+            if let Err(error) = result {
+                if !failed {
+                    eprintln!("kv: the log cannot be written, writes are refused: {error}");
+                }
+                failed = true;
+                queue.change(|queue| queue.failed = true);
+            }
+            if ending {
+                return !failed;
+            }
+        }
+    }
+}
+
+/// Writes a batch, or nothing: half a record must not stay in the middle of the log.
+fn write_batch(file: &mut File, batch: &[u8]) -> io::Result<()> {
+    let before = file.stream_position()?;
+    file.write_all(batch).inspect_err(|_| {
+        let cut = file
+            .set_len(before)
+            .and_then(|()| file.seek(SeekFrom::Start(before)));
+        if let Err(error) = cut {
+            eprintln!("kv: a partly written batch could not be cut off the log: {error}");
+        }
+    })
+}
+
+/// Appends `items` as a RESP array of bulk strings.
+pub fn encode(items: &[&[u8]], out: &mut Vec<u8>) {
+    // Writing to a vector does not fail.
+    let _ = write!(out, "*{}\r\n", items.len());
+    for item in items {
+        let _ = write!(out, "${}\r\n", item.len());
+        out.extend_from_slice(item);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Opens the log, gives each of its records to `apply`, and returns it ready to be appended to. An
+/// unfinished record at the end, as a crash leaves it, is cut off.
+pub fn replay(
+    path: &Path,
+    mut apply: impl FnMut(&[&[u8]]) -> Result<(), String>,
+) -> Result<Flock<File>, String> {
+    let explain = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let mut options = OpenOptions::new();
+    let file = options
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path);
+    let file = file.map_err(|error| explain(&error))?;
+    let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock);
+    let mut file =
+        lock.map_err(|(_, errno)| explain(&format!("in use by another server: {errno}")))?;
+
+    let mut records =
+        CommandBuffer::new(replay_limits(), Arc::new(InputMemory::new(usize::MAX >> 1)));
+    let mut good = 0_u64;
+    let mut source: &File = &file;
+    loop {
+        let received = records.fill(&mut source).map_err(|error| explain(&error))?;
+        if received == 0 {
+            break;
+        }
+        loop {
+            let broken =
+                |what: &dyn std::fmt::Display| explain(&format!("broken at byte {good}: {what}"));
+            let (record, len) = match records.next() {
+                Ok(Some(next)) => next,
+                Ok(None) => break,
+                Err(error) => return Err(broken(&error)),
+            };
+            match record {
+                Command::Borrowed(items) => apply(&items).map_err(|error| broken(&error))?,
+                Command::Owned(_) => return Err(broken(&"an inline command")),
+            }
+            good += len as u64;
+        }
+    }
+    if !records.is_empty() {
+        eprintln!(
+            "kv: {}: the last record is incomplete and was cut off",
+            path.display()
+        );
+        file.set_len(good).map_err(|error| explain(&error))?;
+    }
+    file.seek(SeekFrom::Start(good))
+        .map_err(|error| explain(&error))?;
+    Ok(file)
+}

@@ -1,0 +1,101 @@
+//! A key-value server that speaks the Redis protocol, on threadbare's threads and primitives alone.
+//!
+//! One thread for each connection, on a small stack; a store of shards under `Lock`s; a
+//! `BoundedSemaphore` that limits connections; a log writer fed through a `Condition`; one sweeper
+//! for all expired keys; an `Event` that a signal handler sets to stop everything. `--help` says
+//! what the log keeps and what it may lose.
+
+mod clients;
+mod command;
+mod config;
+mod connection;
+mod frame;
+mod guarded;
+mod log;
+mod server;
+mod store;
+
+use std::io::Write;
+use std::net::TcpListener;
+use std::process::ExitCode;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+
+use config::{Config, Invocation};
+use log::Log;
+use server::{STOP, Server};
+use store::Store;
+
+fn main() -> ExitCode {
+    let config = match config::parse(std::env::args().skip(1)) {
+        Ok(Invocation::Serve(config)) => config,
+        Ok(Invocation::Help) => {
+            print!("{}", config::HELP);
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => return fail(&error),
+    };
+    match start(config) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => fail("not everything that was answered is in the log"),
+        Err(error) => fail(&error),
+    }
+}
+
+fn fail(error: &str) -> ExitCode {
+    eprintln!("kv: {error}");
+    ExitCode::FAILURE
+}
+
+/// Replays the log, listens, and serves until told to stop; whether the log is complete.
+fn start(config: Config) -> Result<bool, String> {
+    let explain = |error: &dyn std::fmt::Display| error.to_string();
+    let mut store = Store::new(Log::new(false));
+    let mut file = None;
+    if let Some(path) = &config.log {
+        file = Some(log::replay(path, |record| command::apply(&store, record))?);
+        store.log_to(Log::new(true));
+    }
+    raise_file_limit();
+    handle_signals().map_err(|error| explain(&error))?;
+    let listener =
+        TcpListener::bind((config.bind, config.port)).map_err(|error| explain(&error))?;
+    let address = listener.local_addr().map_err(|error| explain(&error))?;
+    println!("listening on {address}");
+    // Who started us reads the port there; if nobody reads, nobody needs it.
+    let _ = std::io::stdout().flush();
+    let server = Server::new(config, store);
+    let complete = server::run(server, listener, file).map_err(|error| explain(&error))?;
+    println!("stopped");
+    Ok(complete)
+}
+
+/// A connection is a file descriptor; as many as the system allows.
+fn raise_file_limit() {
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}
+
+/// SIGINT and SIGTERM stop the server; a closed connection is an error and not a signal.
+fn handle_signals() -> nix::Result<()> {
+    extern "C" fn stop(_signal: i32) {
+        STOP.set(); // async-signal-safe
+    }
+    let stop = SigAction::new(
+        SigHandler::Handler(stop),
+        SaFlags::SA_RESTART,
+        SigSet::empty(),
+    );
+    let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
+    for (signal, action) in [
+        (Signal::SIGINT, &stop),
+        (Signal::SIGTERM, &stop),
+        (Signal::SIGPIPE, &ignore),
+    ] {
+        // SAFETY: the handler does one async-signal-safe call.
+        unsafe { sigaction(signal, action) }?;
+    }
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! For tests that need a process of their own, or look at one from outside.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use nix::sys::signal::Signal;
+use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, ExitStatus, Stdio};
+
+/// How a test that was run as a process of its own has ended.
+#[derive(Debug)]
+pub struct Child {
+    pub status: ExitStatus,
+    pub stderr: String,
+}
+
+impl Child {
+    /// Runs `body` in a new process, which is this test program told to run `test` alone; `test` is
+    /// the name of the calling test. In that process it calls `body` and returns `None`.
+    pub fn run(test: &str, body: fn()) -> Option<Child> {
+        const MARK: &str = "THREADBARE_TEST_CHILD";
+        if std::env::var_os(MARK).is_some() {
+            body();
+            return None;
+        }
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command
+            .args([test, "--exact", "--nocapture", "--test-threads=1"])
+            .env(MARK, "1");
+        command
+            .env_remove("RUST_BACKTRACE")
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut stderr = String::new();
+        child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut stderr)
+            .unwrap();
+        Some(Child {
+            status: child.wait().unwrap(),
+            stderr,
+        })
+    }
+
+    /// The signal that ended it.
+    pub fn signal(&self) -> Option<Signal> {
+        self.status
+            .signal()
+            .map(|signal| Signal::try_from(signal).unwrap())
+    }
+}
+
+/// How many mappings this process has.
+pub fn mappings() -> usize {
+    std::fs::read_to_string("/proc/self/maps")
+        .unwrap()
+        .lines()
+        .count()
+}
+
+/// The resident memory of this process in bytes.
+pub fn resident() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: usize = statm.split(' ').nth(1).unwrap().parse().unwrap();
+    pages * 4096
+}
+
+/// How many threads this process has.
+pub fn tasks() -> usize {
+    std::fs::read_dir("/proc/self/task").unwrap().count()
+}
