@@ -21,6 +21,7 @@ use std::process::ExitCode;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::sys::socket::{Backlog, listen};
 
 use config::{Config, Invocation};
 use log::Log;
@@ -61,6 +62,10 @@ fn start(config: Config) -> Result<bool, String> {
     handle_signals().map_err(|error| explain(&error))?;
     let listener =
         TcpListener::bind((config.bind, config.port)).map_err(|error| explain(&error))?;
+    // Clients that come in a crowd must not find the queue full: they would try again a second later.
+    Backlog::new(4096)
+        .and_then(|backlog| listen(&listener, backlog))
+        .map_err(|error| explain(&error))?;
     let address = listener.local_addr().map_err(|error| explain(&error))?;
     println!("listening on {address}");
     // Who started us reads the port there; if nobody reads, nobody needs it.
