@@ -135,8 +135,8 @@ pub struct Server {
 impl Server {
     pub fn start(program: &Path, arguments: &[&str]) -> Result<Server> {
         let mut child = Command::new(program)
-            .args(["--port", "0"])
             .args(arguments)
+            .args(["--port", "0"])
             .stdout(Stdio::piped())
             .spawn()
             .map_err(failed(&program.display().to_string()))?;

@@ -1,0 +1,489 @@
+//! The `kv` example over real sockets: its commands, its limits, its log.
+
+#![cfg(not(threadbare_loom))]
+
+mod common;
+
+// The load client's connection and child process serve here as well.
+#[allow(dead_code, reason = "the load client uses more of it")]
+#[path = "../examples/kv_load/client.rs"]
+mod client;
+
+use client::{Answer, Client, Server, command};
+use common::{until, watchdog};
+use nix::sys::signal::Signal;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::net::Shutdown;
+use std::path::{Path, PathBuf};
+
+/// The server that cargo has built beside this test, if it was told to build all tests.
+fn program() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let program = test
+        .parent()
+        .and_then(Path::parent)
+        .unwrap()
+        .join("examples/kv");
+    assert!(
+        program.exists(),
+        "the server is not built: cargo build --example kv"
+    );
+    program
+}
+
+/// A server and a client of it.
+fn serve(arguments: &[&str]) -> (Server, Client) {
+    let server = Server::start(&program(), arguments).unwrap();
+    let client = Client::connect(server.address).unwrap();
+    (server, client)
+}
+
+/// A log file of its own for a test, removed with it.
+struct Log(PathBuf);
+
+impl Log {
+    fn new(test: &str) -> Log {
+        let path = std::env::temp_dir().join(format!("kv-{test}-{}", std::process::id()));
+        let _ = fs::remove_file(&path);
+        Log(path)
+    }
+
+    fn serve(&self) -> (Server, Client) {
+        serve(&["--log", self.0.to_str().unwrap()])
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+fn stop(mut server: Server, signal: Signal) -> bool {
+    server.signal(signal).unwrap();
+    server.wait().unwrap().success()
+}
+
+fn simple(text: &str) -> Answer {
+    Answer::Simple(text.to_owned())
+}
+
+fn error(text: &str) -> Answer {
+    Answer::Error(text.to_owned())
+}
+
+fn bulk(text: &str) -> Answer {
+    Answer::Bulk(Some(text.as_bytes().to_vec()))
+}
+
+const NONE: Answer = Answer::Bulk(None);
+
+fn number(number: i64) -> Answer {
+    Answer::Integer(number)
+}
+
+/// A command of words without spaces in them, and its answer.
+fn check(client: &mut Client, words: &str, answer: Answer) {
+    let words: Vec<&[u8]> = words.split(' ').map(str::as_bytes).collect();
+    client.expect(&words, &answer).unwrap();
+}
+
+#[test]
+fn commands_answer_as_redis_does() {
+    let _watchdog = watchdog();
+    let (_server, mut client) = serve(&[]);
+    let c = &mut client;
+    check(c, "PING", simple("PONG"));
+    check(c, "ping hello", bulk("hello"));
+    check(c, "ECHO hello", bulk("hello"));
+    check(c, "GET a", NONE);
+    check(c, "SET a 1", simple("OK"));
+    check(c, "GET a", bulk("1"));
+    check(c, "EXISTS a a b", number(2));
+    check(c, "DEL a b", number(1));
+    check(c, "DBSIZE", number(0));
+    check(c, "MSET a 1 b 2 a 3", simple("OK"));
+    check(
+        c,
+        "MGET a b c",
+        Answer::Array(vec![bulk("3"), bulk("2"), NONE]),
+    );
+    check(c, "DBSIZE", number(2));
+    check(c, "FLUSHALL", simple("OK"));
+    check(c, "DBSIZE", number(0));
+    check(
+        c,
+        "CONFIG GET save",
+        Answer::Array(vec![bulk("save"), bulk("")]),
+    );
+    check(c, "CONFIG GET nothing", Answer::Array(vec![]));
+    check(c, "COMMAND DOCS", Answer::Array(vec![]));
+    assert!(
+        matches!(c.call(&[b"INFO"]).unwrap(), Answer::Bulk(Some(text)) if text.starts_with(b"# Server"))
+    );
+    check(
+        c,
+        "GET",
+        error("ERR wrong number of arguments for 'get' command"),
+    );
+    check(
+        c,
+        "MSET a 1 b",
+        error("ERR wrong number of arguments for 'mset' command"),
+    );
+    check(c, "nonsense x", error("ERR unknown command 'nonsense'"));
+    check(c, "QUIT", simple("OK"));
+    assert!(c.rest().is_empty());
+}
+
+#[test]
+fn numbers_count_up_and_down_within_their_range() {
+    let _watchdog = watchdog();
+    let (_server, mut client) = serve(&[]);
+    let c = &mut client;
+    check(c, "INCR n", number(1));
+    check(c, "INCRBY n 41", number(42));
+    check(c, "DECR n", number(41));
+    check(c, "INCRBY n -41", number(0));
+    check(c, "SET n 9223372036854775807", simple("OK"));
+    check(
+        c,
+        "INCR n",
+        error("ERR increment or decrement would overflow"),
+    );
+    check(c, "GET n", bulk("9223372036854775807"));
+    for text in ["x", "1.5", "+1", "01", "9223372036854775808", ""] {
+        check(c, &format!("SET n {text}"), simple("OK"));
+        check(
+            c,
+            "INCR n",
+            error("ERR value is not an integer or out of range"),
+        );
+    }
+    check(
+        c,
+        "INCRBY m x",
+        error("ERR value is not an integer or out of range"),
+    );
+}
+
+#[test]
+fn set_has_conditions_and_expiry() {
+    let _watchdog = watchdog();
+    let (_server, mut client) = serve(&[]);
+    let c = &mut client;
+    check(c, "SET a 1 XX", NONE);
+    check(c, "SET a 1 NX", simple("OK"));
+    check(c, "SET a 2 NX", NONE);
+    check(c, "SET a 3 XX EX 100", simple("OK"));
+    check(c, "TTL a", number(100));
+    check(c, "INCR a", number(4));
+    check(c, "TTL a", number(100)); // counting keeps the expiry
+    check(c, "SET a 5", simple("OK"));
+    check(c, "TTL a", number(-1)); // setting does not
+    check(c, "TTL b", number(-2));
+    check(c, "EXPIRE a 50", number(1));
+    check(c, "TTL a", number(50));
+    check(c, "EXPIRE b 50", number(0));
+    check(c, "EXPIRE a -1", number(1));
+    check(c, "EXISTS a", number(0));
+    check(c, "SET a 1 NX XX", error("ERR syntax error"));
+    check(c, "SET a 1 EX", error("ERR syntax error"));
+    check(c, "SET a 1 EX 1 PX 1", error("ERR syntax error"));
+    check(
+        c,
+        "SET a 1 EX 0",
+        error("ERR invalid expire time in 'set' command"),
+    );
+    check(
+        c,
+        "SET a 1 EX 9223372036854775807",
+        error("ERR invalid expire time in 'set' command"),
+    );
+    check(
+        c,
+        "SET a 1 PX x",
+        error("ERR value is not an integer or out of range"),
+    );
+}
+
+#[test]
+fn keys_expire_when_they_are_asked_for_and_also_when_they_are_not() {
+    let _watchdog = watchdog();
+    let (_server, mut client) = serve(&[]);
+    let c = &mut client;
+    check(c, "SET asked 1 PX 30", simple("OK"));
+    for key in 0..500 {
+        check(c, &format!("SET forgotten:{key} 1 PX 30"), simple("OK"));
+    }
+    until(|| c.call(&[b"GET", b"asked"]).unwrap() == NONE);
+    check(c, "SET asked 2 NX", simple("OK"));
+    until(|| c.call(&[b"DBSIZE"]).unwrap() == number(1));
+}
+
+#[test]
+fn commands_may_come_in_any_pieces_and_many_at_once() {
+    let _watchdog = watchdog();
+    let (_server, mut client) = serve(&[]);
+    let mut many = Vec::new();
+    for count in 0..1_000 {
+        many.extend(command(&[b"SET", b"key", count.to_string().as_bytes()]));
+        many.extend(command(&[b"GET", b"key"]));
+    }
+    client.send(&many).unwrap();
+    for count in 0..1_000 {
+        assert_eq!(client.answer().unwrap(), simple("OK"));
+        assert_eq!(client.answer().unwrap(), bulk(&count.to_string()));
+    }
+    for byte in command(&[b"ECHO", b"slow"]) {
+        client.send(&[byte]).unwrap();
+    }
+    assert_eq!(client.answer().unwrap(), bulk("slow"));
+    client
+        .send(b"PING\r\n  set  inline \"two words\"\nGET inline\r\n\r\n")
+        .unwrap();
+    assert_eq!(client.answer().unwrap(), simple("PONG"));
+    assert_eq!(client.answer().unwrap(), simple("OK"));
+    assert_eq!(client.answer().unwrap(), bulk("two words"));
+    // Nobody sends any more, and yet all is answered.
+    client.send(&command(&[b"PING"])).unwrap();
+    client.stream().shutdown(Shutdown::Write).unwrap();
+    assert_eq!(client.rest(), b"+PONG\r\n");
+}
+
+#[test]
+fn keys_and_values_are_any_bytes() {
+    let _watchdog = watchdog();
+    let (_server, mut client) = serve(&[]);
+    let bytes: Vec<u8> = (0..=255).chain(*b"\r\n$5\r\n").collect();
+    client
+        .expect(&[b"SET", &bytes, &bytes], &simple("OK"))
+        .unwrap();
+    client
+        .expect(&[b"GET", &bytes], &Answer::Bulk(Some(bytes.clone())))
+        .unwrap();
+    client.expect(&[b"SET", b"", b""], &simple("OK")).unwrap();
+    client.expect(&[b"GET", b""], &bulk("")).unwrap();
+}
+
+#[test]
+fn broken_frames_get_an_error_and_the_end_of_the_connection() {
+    let _watchdog = watchdog();
+    let (server, _client) = serve(&["--max-bulk", "1000", "--max-args", "10"]);
+    let cases: [(&[u8], &str); 8] = [
+        (b"*1\r\n:1\r\n", "expected '$', got ':'"),
+        (b"*1\r\n*1\r\n", "expected '$', got '*'"),
+        (b"*x\r\n", "invalid multibulk length"),
+        (b"*11\r\n", "invalid multibulk length"),
+        (b"*1\r\n$-1\r\n", "invalid bulk length"),
+        (b"*1\r\n$1001\r\n", "invalid bulk length"),
+        (b"*1\r\n$1\r\nabc", "expected CRLF after bulk string"),
+        (b"SET \"a\r\n", "unbalanced quotes in request"),
+    ];
+    for (input, expected) in cases {
+        let mut client = Client::connect(server.address).unwrap();
+        client.send(input).unwrap();
+        let answer = client.answer().unwrap();
+        assert_eq!(answer, error(&format!("ERR Protocol error: {expected}")));
+        assert!(client.rest().is_empty());
+    }
+    let mut client = Client::connect(server.address).unwrap();
+    let _ = client.send(&vec![b'x'; 100_000]); // a line without end; it need not take all of it
+    assert!(
+        client
+            .rest()
+            .starts_with(b"-ERR Protocol error: too big inline request")
+    );
+}
+
+#[test]
+fn clients_beyond_the_limit_are_sent_away_and_places_become_free_again() {
+    let _watchdog = watchdog();
+    let (server, mut first) = serve(&["--max-connections", "2"]);
+    let mut second = Client::connect(server.address).unwrap();
+    check(&mut first, "PING", simple("PONG"));
+    check(&mut second, "PING", simple("PONG"));
+    let mut third = Client::connect(server.address).unwrap();
+    assert_eq!(third.rest(), b"-ERR max number of clients reached\r\n");
+    drop(second);
+    until(|| {
+        let mut next = Client::connect(server.address).unwrap();
+        next.call(&[b"PING"]) == Ok(simple("PONG"))
+    });
+}
+
+#[test]
+fn the_list_of_clients_has_their_names() {
+    let _watchdog = watchdog();
+    let (server, mut client) = serve(&[]);
+    let c = &mut client;
+    check(c, "CLIENT GETNAME", bulk(""));
+    check(c, "CLIENT SETNAME me", simple("OK"));
+    check(c, "CLIENT GETNAME", bulk("me"));
+    assert!(matches!(
+        c.call(&[b"CLIENT", b"SETNAME", b"a b"]).unwrap(),
+        Answer::Error(_)
+    ));
+    let mut other = Client::connect(server.address).unwrap();
+    let Answer::Bulk(Some(list)) = other.call(&[b"CLIENT", b"LIST"]).unwrap() else {
+        panic!("no list");
+    };
+    let list = String::from_utf8(list).unwrap();
+    assert_eq!(list.lines().count(), 2);
+    assert_eq!(list.matches(" name=me ").count(), 1);
+    drop(other);
+    until(|| {
+        let list = c.call(&[b"CLIENT", b"LIST"]).unwrap();
+        matches!(list, Answer::Bulk(Some(text)) if text.iter().filter(|b| **b == b'\n').count() == 1)
+    });
+}
+
+#[test]
+fn every_kind_of_write_is_found_in_the_log_again() {
+    let _watchdog = watchdog();
+    let log = Log::new("kinds");
+    let (server, mut client) = log.serve();
+    let c = &mut client;
+    check(c, "SET before 1", simple("OK"));
+    check(c, "FLUSHALL", simple("OK"));
+    check(c, "SET a 1", simple("OK"));
+    check(c, "SET gone 1", simple("OK"));
+    check(c, "DEL gone", number(1));
+    check(c, "INCRBY n 41", number(41));
+    check(c, "INCR n", number(42));
+    check(c, "MSET x 1 y 2", simple("OK"));
+    check(c, "SET short 1 PX 1", simple("OK"));
+    check(c, "SET long 1 EX 1000", simple("OK"));
+    check(c, "SET later 1", simple("OK"));
+    check(c, "EXPIRE later 2000", number(1));
+    client
+        .expect(&[b"SET", b"binary", b"\r\n\0\xff"], &simple("OK"))
+        .unwrap();
+    assert!(stop(server, Signal::SIGTERM));
+
+    let (server, mut client) = log.serve();
+    let c = &mut client;
+    let values = Answer::Array(vec![
+        NONE,
+        bulk("1"),
+        NONE,
+        bulk("42"),
+        bulk("1"),
+        bulk("2"),
+        NONE,
+    ]);
+    check(c, "MGET before a gone n x y short", values);
+    for (key, least, most) in [("long", 990, 1000), ("later", 1990, 2000)] {
+        let Answer::Integer(left) = c.call(&[b"TTL", key.as_bytes()]).unwrap() else {
+            panic!("no number");
+        };
+        assert!((least..=most).contains(&left), "{key}: {left}");
+    }
+    c.expect(
+        &[b"GET", b"binary"],
+        &Answer::Bulk(Some(b"\r\n\0\xff".to_vec())),
+    )
+    .unwrap();
+    // The protocol's own way to stop it.
+    c.send(&command(&[b"SHUTDOWN"])).unwrap();
+    assert!(c.rest().is_empty());
+    let mut server = server;
+    assert!(server.wait().unwrap().success());
+}
+
+#[test]
+fn writes_answered_before_sigterm_are_in_the_log() {
+    let _watchdog = watchdog();
+    let log = Log::new("sigterm");
+    let (server, mut client) = log.serve();
+    let mut answered = 0;
+    for count in 1..=2_000 {
+        client
+            .expect(
+                &[b"SET", b"count", count.to_string().as_bytes()],
+                &simple("OK"),
+            )
+            .unwrap();
+        answered = count;
+    }
+    assert!(stop(server, Signal::SIGTERM));
+    let (_server, mut client) = log.serve();
+    check(&mut client, "GET count", bulk(&answered.to_string()));
+}
+
+#[test]
+fn an_incomplete_last_record_is_cut_off_and_a_broken_one_in_the_middle_is_an_error() {
+    let _watchdog = watchdog();
+    let log = Log::new("torn");
+    fs::write(
+        &log.0,
+        [
+            command(&[b"SET", b"a", b"1"]),
+            b"*3\r\n$3\r\nSET\r\n$1\r\nb".to_vec(),
+        ]
+        .concat(),
+    )
+    .unwrap();
+    let (server, mut client) = log.serve();
+    check(
+        &mut client,
+        "MGET a b",
+        Answer::Array(vec![bulk("1"), NONE]),
+    );
+    check(&mut client, "SET c 3", simple("OK"));
+    assert!(stop(server, Signal::SIGINT));
+    let whole = [
+        command(&[b"SET", b"a", b"1"]),
+        command(&[b"SET", b"c", b"3"]),
+    ]
+    .concat();
+    assert_eq!(fs::read(&log.0).unwrap(), whole);
+
+    let mut file = OpenOptions::new().append(true).open(&log.0).unwrap();
+    file.write_all(b"*1\r\n$7\r\nNOTHING\r\n").unwrap();
+    file.write_all(&command(&[b"SET", b"d", b"4"])).unwrap();
+    assert!(Server::start(&program(), &["--log", log.0.to_str().unwrap()]).is_err());
+}
+
+#[test]
+fn a_log_has_one_server() {
+    let _watchdog = watchdog();
+    let log = Log::new("shared");
+    let (_server, _client) = log.serve();
+    assert!(Server::start(&program(), &["--log", log.0.to_str().unwrap()]).is_err());
+}
+
+#[test]
+fn when_the_log_cannot_be_written_writes_are_refused_and_reads_go_on() {
+    let _watchdog = watchdog();
+    let log = Log::new("full");
+    // A file may grow to 4 KiB only, as if the disk were full.
+    let script = Log::new("limited");
+    let limited = "trap '' 25 # SIGXFSZ\nulimit -f 8\nexec \"$KV\" \"$@\"\n";
+    fs::write(
+        &script.0,
+        limited.replace("$KV", program().to_str().unwrap()),
+    )
+    .unwrap();
+    let arguments = [script.0.to_str().unwrap(), "--log", log.0.to_str().unwrap()];
+    let server = Server::start(Path::new("sh"), &arguments).unwrap();
+    let mut client = Client::connect(server.address).unwrap();
+    let mut set = 0;
+    until(|| {
+        set += 1;
+        let answer = client
+            .call(&[b"SET", set.to_string().as_bytes(), b"1"])
+            .unwrap();
+        matches!(answer, Answer::Error(text) if text.starts_with("MISCONF"))
+    });
+    check(&mut client, "GET 1", bulk("1"));
+    check(&mut client, &format!("GET {set}"), NONE); // what was refused has no effect
+    assert!(
+        !stop(server, Signal::SIGTERM),
+        "the status tells of the loss"
+    );
+    // What the file took ends with a whole record.
+    let (_server, mut client) = log.serve();
+    check(&mut client, "GET 1", bulk("1"));
+}
