@@ -80,7 +80,10 @@
 //! | `RuntimeError`, `ValueError`, `OverflowError` | [`Error`], told apart by [`Error::kind`] |
 //!
 //! Not there yet: `Barrier`, `Timer`, `local`, `enumerate` and the other module functions,
-//! `excepthook`, trace and profile functions, waiting for threads at exit, rules for `fork`.
+//! `excepthook`, trace and profile functions, `run` and `Runnable`, names that the kernel sees,
+//! waiting for threads at exit, typed locks, `spawn` with a result, scopes. There are no rules for
+//! `fork` yet: in the child of a process with several threads, starting or joining threads may
+//! hang, and locks that other threads held stay locked.
 //!
 //! # Differences from Python
 //!

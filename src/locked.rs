@@ -51,11 +51,6 @@ impl<T> Locked<T> {
         // SAFETY: the lock is ours until `_release` is dropped, which is after the last use.
         access(unsafe { &mut *self.value.get() })
     }
-
-    /// The value, for which exclusive access makes the lock unnecessary.
-    pub(crate) fn get_mut(&mut self) -> &mut T {
-        self.value.get_mut()
-    }
 }
 
 struct Release<'a>(&'a RawLock);

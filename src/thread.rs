@@ -42,7 +42,9 @@ static STACK_SIZE: AtomicUsize = AtomicUsize::new(0);
 /// stops the thread nor leaks anything (THR-20).
 ///
 /// A panic in the thread ends that thread only: it reaches neither [`join`](Thread::join) nor the
-/// process (HOOK-7). After std's panic message a line on stderr names the thread.
+/// process (HOOK-7). After std's panic message a line on stderr names the thread. What Rust always
+/// answers with an abort stays so: a panic while another one unwinds, a panic in the destructor of
+/// a thread-local, any panic under `panic = "abort"`.
 ///
 /// An ending thread releases no lock that it holds without a guard, and poisons nothing (THR-21).
 ///
@@ -153,7 +155,8 @@ impl Thread {
         self.inner.start()
     }
 
-    /// Waits until the thread is gone: its thread-locals destroyed, its kernel thread ended.
+    /// Waits until the thread is gone: its thread-locals destroyed, its kernel thread done with this
+    /// process. (Its entry under `/proc` may last a moment longer.)
     ///
     /// Any number of threads may wait, any number of times; a thread that is gone is not waited
     /// for (THR-15).

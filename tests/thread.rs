@@ -8,7 +8,7 @@ mod common;
 use child::Child;
 use common::{until, watchdog};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Uid, fork, setuid};
 use std::cell::Cell;
@@ -41,11 +41,36 @@ fn waiting() -> (Thread, Arc<Event>) {
     (thread, go)
 }
 
-/// Starts `target` and waits for it.
+/// Whether something has come to its end: a panic in a thread stays there, so a test whose thread
+/// checks something has to ask.
+#[derive(Clone, Default)]
+struct Witness(Arc<AtomicBool>);
+
+impl Witness {
+    /// `target`, watched.
+    fn watch(&self, target: impl FnOnce() + Send + 'static) -> impl FnOnce() + Send + 'static {
+        let seen = self.0.clone();
+        move || {
+            target();
+            seen.store(true, Relaxed);
+        }
+    }
+
+    /// Joins `thread` and fails if what was watched has not come to its end.
+    #[track_caller]
+    fn join(&self, thread: &Thread) {
+        thread.join().unwrap();
+        assert!(self.0.load(Relaxed), "a check in the thread failed");
+    }
+}
+
+/// Starts `target`, waits for it, and fails if it panicked.
+#[track_caller]
 fn run(target: impl FnOnce() + Send + 'static) {
-    let thread = Thread::new(target);
+    let witness = Witness::default();
+    let thread = Thread::new(witness.watch(target));
     thread.start().unwrap();
-    thread.join().unwrap();
+    witness.join(&thread);
 }
 
 /// Calls its function when dropped.
@@ -244,20 +269,17 @@ fn mod_10_native_ids_are_the_kernels() {
 #[test]
 fn is_current_holds_in_the_thread_only() {
     let _watchdog = watchdog();
-    let place = Arc::new(Lock::new());
     let thread = Thread::new(|| ());
     assert!(!thread.is_current());
     let handle: Arc<std::sync::OnceLock<Thread>> = Arc::default();
-    let inside = Thread::new({
-        let (handle, place) = (handle.clone(), place.clone());
-        move || {
-            let _guard = place.guard();
-            assert!(handle.get().unwrap().is_current());
-        }
-    });
+    let witness = Witness::default();
+    let inside = Thread::new(witness.watch({
+        let handle = handle.clone();
+        move || assert!(handle.get().unwrap().is_current())
+    }));
     handle.set(inside.clone()).unwrap();
     inside.start().unwrap();
-    inside.join().unwrap();
+    witness.join(&inside);
     assert!(!inside.is_current());
 }
 
@@ -321,13 +343,15 @@ fn thr_6_a_thread_is_a_daemon_if_its_maker_is() {
     // The thread of a test is foreign: a daemon.
     assert!(Thread::new(|| ()).daemon());
     for daemon in [false, true] {
-        let maker = Thread::builder().daemon(daemon).target(move || {
-            assert_eq!(Thread::new(|| ()).daemon(), daemon);
-            let own = Thread::builder().daemon(!daemon).build().unwrap();
-            assert_eq!(own.daemon(), !daemon);
-        });
-        let maker = maker.spawn().unwrap();
-        maker.join().unwrap();
+        let witness = Witness::default();
+        let maker = Thread::builder()
+            .daemon(daemon)
+            .target(witness.watch(move || {
+                assert_eq!(Thread::new(|| ()).daemon(), daemon);
+                let own = Thread::builder().daemon(!daemon).build().unwrap();
+                assert_eq!(own.daemon(), !daemon);
+            }));
+        witness.join(&maker.spawn().unwrap());
     }
     // In the child of a fork the forking thread is the main thread: none.
     // SAFETY: the child makes one object and leaves by `_exit`.
@@ -451,24 +475,25 @@ fn thr_16_a_join_of_an_unstarted_thread_or_of_oneself_errs_before_anything_else(
 fn thr_17_of_two_threads_that_join_each_other_the_one_with_a_deadline_gives_up() {
     let _watchdog = watchdog();
     let handles: Arc<[std::sync::OnceLock<Thread>; 2]> = Arc::default();
-    let patient = Thread::new({
+    let witnesses = [Witness::default(), Witness::default()];
+    let patient = Thread::new(witnesses[0].watch({
         let handles = handles.clone();
         move || handles[1].get().unwrap().join().unwrap()
-    });
-    let hasty = Thread::new({
+    }));
+    let hasty = Thread::new(witnesses[1].watch({
         let handles = handles.clone();
         move || {
             let patient = handles[0].get().unwrap();
-            until(|| common::is_asleep(patient.native_id().unwrap()));
+            until(|| patient.native_id().is_some_and(common::is_asleep));
             assert_eq!(patient.join_timeout(SHORT), Ok(false));
         }
-    });
+    }));
     handles[0].set(patient.clone()).unwrap();
     handles[1].set(hasty.clone()).unwrap();
     hasty.start().unwrap();
     patient.start().unwrap();
-    patient.join().unwrap();
-    hasty.join().unwrap();
+    witnesses[0].join(&patient);
+    witnesses[1].join(&hasty);
 }
 
 #[test]
@@ -668,9 +693,56 @@ fn hook_7_a_panic_ends_its_thread_only_and_stderr_names_it() {
 #[test]
 fn hook_5_a_payload_that_panics_when_dropped_is_contained() {
     let _watchdog = watchdog();
-    run(|| {
+    let thread = Thread::new(|| {
         let payload = OnDrop(|| std::panic::resume_unwind(Box::new("again")));
         std::panic::resume_unwind(Box::new(payload));
+    });
+    thread.start().unwrap();
+    thread.join().unwrap();
+    assert!(!thread.is_alive());
+}
+
+#[test]
+fn a_thread_that_ended_gives_its_stack_back_although_nobody_joins_it() {
+    let _watchdog = watchdog();
+    in_child(
+        "a_thread_that_ended_gives_its_stack_back_although_nobody_joins_it",
+        || {
+            let start = || {
+                let thread = Thread::builder()
+                    .stack_size(1 << 20)
+                    .target(|| ())
+                    .spawn()
+                    .unwrap();
+                until(|| !thread.is_alive());
+                thread
+            };
+            let kept: Vec<Thread> = (0..50).map(|_| start()).collect();
+            let mappings = child::mapped();
+            let more: Vec<Thread> = (0..500).map(|_| start()).collect();
+            assert!(child::mapped() <= mappings + (64 << 20), "stacks are kept");
+            for thread in kept.iter().chain(&more) {
+                assert_eq!(thread.join_timeout(Duration::ZERO), Ok(true));
+            }
+        },
+    );
+}
+
+#[test]
+fn a_change_of_the_cache_may_meet_threads_that_end() {
+    let _watchdog = watchdog();
+    in_child("a_change_of_the_cache_may_meet_threads_that_end", || {
+        let done = Event::new();
+        std::thread::scope(|s| {
+            s.spawn(|| {
+                while !done.is_set() {
+                    set_stack_cache(0);
+                    set_stack_cache(32 << 20);
+                }
+            });
+            common::threads(2, |_| (0..2_000).for_each(|_| run(|| ())));
+            done.set();
+        });
     });
 }
 
@@ -734,10 +806,10 @@ fn ruling_17_the_size_is_what_the_threads_own_frames_may_take() {
     let _watchdog = watchdog();
     for size in [32 * 1024, 64 * 1024, 1 << 20] {
         // The last bytes are for the frame of `dig` that finds that it is there, and its caller.
-        let thread = Thread::builder()
-            .stack_size(size)
-            .target(move || dig(size - 1024));
-        thread.spawn().unwrap().join().unwrap();
+        let witness = Witness::default();
+        let target = witness.watch(move || dig(size - 1024));
+        let thread = Thread::builder().stack_size(size).target(target);
+        witness.join(&thread.spawn().unwrap());
     }
 }
 
@@ -778,22 +850,84 @@ fn without_the_report_a_stack_overflow_still_ends_the_process() {
     assert!(!ended.stderr.contains("overflowed"), "{ended:?}");
 }
 
+/// Reads where nothing is.
+fn fault() {
+    let nowhere = std::hint::black_box(std::ptr::without_provenance::<u8>(8));
+    // SAFETY: none: the fault is what the callers are about.
+    unsafe { nowhere.read_volatile() };
+}
+
 #[test]
 fn ruling_17_a_fault_that_is_no_overflow_is_passed_on() {
     let _watchdog = watchdog();
     let test = "ruling_17_a_fault_that_is_no_overflow_is_passed_on";
     let body = || {
-        run(|| {
-            let nowhere = std::hint::black_box(std::ptr::without_provenance::<u8>(8));
-            // SAFETY: none: the fault is what the test is about.
-            unsafe { nowhere.read_volatile() };
-        });
+        run(fault);
     };
     let Some(ended) = Child::run(test, body) else {
         return;
     };
     assert_eq!(ended.signal(), Some(Signal::SIGSEGV), "{ended:?}");
     assert!(!ended.stderr.contains("overflowed"), "{ended:?}");
+}
+
+#[test]
+fn a_second_fault_in_the_handler_before_ours_ends_the_process() {
+    let _watchdog = watchdog();
+    let test = "a_second_fault_in_the_handler_before_ours_ends_the_process";
+    let body = || {
+        extern "C" fn faulty(_signal: i32) {
+            fault();
+        }
+        let action = SigAction::new(
+            SigHandler::Handler(faulty),
+            SaFlags::empty(),
+            SigSet::empty(),
+        );
+        // SAFETY: the handler faults, which is what the test is about.
+        unsafe { sigaction(Signal::SIGSEGV, &action) }.unwrap();
+        run(fault);
+    };
+    let Some(ended) = Child::run(test, body) else {
+        return;
+    };
+    assert_eq!(ended.signal(), Some(Signal::SIGSEGV), "{ended:?}");
+}
+
+#[test]
+fn a_sigsegv_that_was_sent_does_what_it_did_without_us() {
+    let _watchdog = watchdog();
+    let test = "a_sigsegv_that_was_sent_does_what_it_did_without_us";
+    let body = || {
+        let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+        // SAFETY: the default action.
+        unsafe { sigaction(Signal::SIGSEGV, &default) }.unwrap();
+        run(|| nix::sys::signal::raise(Signal::SIGSEGV).unwrap());
+    };
+    let Some(ended) = Child::run(test, body) else {
+        return;
+    };
+    assert_eq!(ended.signal(), Some(Signal::SIGSEGV), "{ended:?}");
+}
+
+#[test]
+fn a_handler_installed_after_the_first_start_stays_on_top() {
+    let _watchdog = watchdog();
+    in_child(
+        "a_handler_installed_after_the_first_start_stays_on_top",
+        || {
+            let thread = Thread::new(|| ());
+            thread.start().unwrap();
+            let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+            // SAFETY: the default action.
+            unsafe { sigaction(Signal::SIGSEGV, &default) }.unwrap();
+            thread.join().unwrap();
+            run(|| ());
+            // SAFETY: as above.
+            let found = unsafe { sigaction(Signal::SIGSEGV, &default) }.unwrap();
+            assert!(matches!(found.handler(), SigHandler::SigDfl));
+        },
+    );
 }
 
 #[test]
@@ -856,7 +990,7 @@ fn ruling_17_after_ten_thousand_threads_were_joined_their_memory_is_back() {
                 resident >> 10
             );
             let before = set_stack_cache(0);
-            assert_eq!(before, 16 << 20);
+            assert_eq!(before, 32 << 20);
             run(|| ());
             assert!(child::mappings() < 200, "slabs are unmapped");
         },

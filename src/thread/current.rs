@@ -1,6 +1,6 @@
 //! Which thread this is, for threads that the crate started.
 
-use super::Inner;
+use super::{Inner, join};
 use crate::primitive::{adopt_token, thread_token};
 use std::cell::{Cell, RefCell};
 use std::ptr;
@@ -21,6 +21,7 @@ struct End(Arc<Inner>);
 impl Drop for End {
     fn drop(&mut self) {
         CURRENT.set(ptr::null());
+        join::leave(self.0.clone());
         self.0.lifecycle.end();
     }
 }
@@ -67,7 +68,7 @@ pub fn get_ident() -> u64 {
 /// `gettid()`: the kernel's id of the calling thread, as `top`, `perf` and `/proc` show it; in the
 /// main thread the process id (MOD-10). The kernel gives the ids of ended threads to later ones.
 ///
-/// A system call at first, then a load; right in the child of a fork too.
+/// A load after the thread's first call; right in the child of a fork too.
 ///
 /// ```
 /// assert_eq!(threadbare::get_native_id(), threadbare::get_native_id());

@@ -6,26 +6,92 @@
 //! deadline goes straight there. One with a deadline first waits for the end that the thread marks
 //! itself, which it can do beside others, and takes the lock for the short rest only.
 //!
-//! A thread that nobody has joined when its last handle goes is left to [`reap`].
+//! A thread that ends leaves itself to [`reap`], which joins those that nobody has joined, be it
+//! that their handles are gone or that nobody cares: an ended thread keeps its stack only until the
+//! next start or join of any thread.
 
 use super::Inner;
 use super::stacks::Stack;
 use crate::error::Error;
 use crate::locked::Locked;
-use crate::primitive::thread_token;
+use crate::primitive::{thread_token, yield_now};
 use crate::raw::park::{GaveUp, Limit};
 use std::collections::VecDeque;
+use std::mem::ManuallyDrop;
+use std::sync::Arc;
+use threadbare_sys::clock::Deadline;
 use threadbare_sys::pthread::Pthread;
 
-/// A kernel thread that was made and not yet waited for, and the stack that it runs on.
+/// A kernel thread that was made and not yet waited for, and the stack that it runs on. Dropping it
+/// leaks both, since the thread may run.
 pub(super) struct OsThread {
-    pub(super) thread: Pthread,
-    /// Given back after the join, when the fields of a joined `OsThread` are dropped.
-    pub(super) stack: Stack,
+    thread: Pthread,
+    stack: ManuallyDrop<Stack>,
 }
 
-/// Kernel threads that ended, or will, with nobody to wait for them.
-static UNJOINED: Locked<VecDeque<OsThread>> = Locked::new(VecDeque::new());
+impl OsThread {
+    pub(super) fn new(thread: Pthread, stack: Stack) -> OsThread {
+        OsThread {
+            thread,
+            stack: ManuallyDrop::new(stack),
+        }
+    }
+
+    /// Waits until the thread is gone and gives its stack back.
+    ///
+    /// # Errors
+    /// The thread, if the deadline has come first or libc refuses to wait for it.
+    fn join_until(self, deadline: Deadline) -> Result<(), OsThread> {
+        let OsThread { thread, stack } = self;
+        OsThread::after(thread.join_until(deadline), stack)
+    }
+
+    /// As [`join_until`](OsThread::join_until), without waiting.
+    fn try_join(self) -> Result<(), OsThread> {
+        let OsThread { thread, stack } = self;
+        OsThread::after(thread.try_join(), stack)
+    }
+
+    fn after(joined: Result<(), Pthread>, stack: ManuallyDrop<Stack>) -> Result<(), OsThread> {
+        match joined {
+            Ok(()) => {
+                drop(ManuallyDrop::into_inner(stack));
+                Ok(())
+            }
+            Err(thread) => Err(OsThread { thread, stack }),
+        }
+    }
+}
+
+/// Threads that have ended, oldest first, until it is seen that somebody has joined them.
+static ENDED: Locked<VecDeque<Arc<Inner>>> = Locked::new(VecDeque::new());
+
+/// For a thread at its end.
+pub(super) fn leave(inner: Arc<Inner>) {
+    ENDED.with(|ended| ended.push_back(inner));
+}
+
+/// Joins those of the ended threads whose kernel threads are gone and gives their stacks back.
+/// Stops at the first that still has something to do, so it takes no longer than what it ends.
+pub(super) fn reap() {
+    while let Some(inner) = ENDED.with(VecDeque::pop_front) {
+        let joined = inner
+            .os
+            .try_with(|os| match os.take().map(OsThread::try_join) {
+                None | Some(Ok(())) => true,
+                Some(Err(thread)) => {
+                    *os = Some(thread);
+                    false
+                }
+            });
+        // `None`: somebody starts it, still, or joins it.
+        if joined != Some(true) {
+            // To the back: one that takes its time must not keep the others waiting.
+            leave(inner);
+            return;
+        }
+    }
+}
 
 impl Inner {
     /// Refuses joins that cannot be (THR-16).
@@ -44,56 +110,24 @@ impl Inner {
         if limit.interruptible || !limit.deadline.is_never() {
             self.lifecycle.ended().wait(limit)?;
         }
-        while let Err(gave_up) = self.os.with_within(limit, |os| join_once(os, limit))? {
-            if !limit.deadline.is_never() {
-                return Err(gave_up);
+        loop {
+            let joined = self.os.with_within(limit, |os| match os.take() {
+                None => true, // joined before
+                Some(thread) => {
+                    *os = thread.join_until(limit.deadline).err();
+                    os.is_none()
+                }
+            })?;
+            if joined {
+                reap();
+                return Ok(());
             }
-            // libc does not let two threads wait for each other. Python's just wait, as asked.
+            if limit.deadline.has_passed() {
+                return Err(GaveUp::TimedOut);
+            }
+            // libc may refuse to let two threads wait for each other. Ours just wait, as asked.
             self.lifecycle.ended().wait(limit)?;
-        }
-        Ok(())
-    }
-}
-
-/// Waits for the kernel thread, if nobody has, until the limit's deadline.
-fn join_once(os: &mut Option<OsThread>, limit: Limit) -> Result<(), GaveUp> {
-    let Some(OsThread { thread, stack }) = os.take() else {
-        return Ok(());
-    };
-    match thread.join_until(limit.deadline) {
-        Ok(()) => {
-            drop(stack);
-            Ok(())
-        }
-        Err(thread) => {
-            *os = Some(OsThread { thread, stack });
-            Err(GaveUp::TimedOut)
-        }
-    }
-}
-
-/// When the last handle goes, which may be the thread's own, at its end.
-impl Drop for Inner {
-    fn drop(&mut self) {
-        if let Some(unjoined) = self.os.get_mut().take() {
-            reap();
-            UNJOINED.with(|threads| threads.push_back(unjoined));
-        }
-    }
-}
-
-/// Joins those of the threads without handles that are gone, oldest first, and gives their stacks
-/// back. Stops at the first that still runs. Called at each start and whenever such a thread is
-/// added, so their number stays bounded by those that run.
-pub(super) fn reap() {
-    while let Some(OsThread { thread, stack }) = UNJOINED.with(VecDeque::pop_front) {
-        match thread.try_join() {
-            Ok(()) => drop(stack),
-            Err(thread) => {
-                // To the back: one that takes its time must not keep the others waiting.
-                UNJOINED.with(|threads| threads.push_back(OsThread { thread, stack }));
-                return;
-            }
+            yield_now();
         }
     }
 }

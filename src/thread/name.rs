@@ -27,7 +27,19 @@ impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Name::Numbered(number) => write!(f, "Thread-{number}"),
-            Name::Given(name) => f.pad(name), // `pad`, so that a precision cuts it
+            Name::Given(name) => f.write_str(name),
+        }
+    }
+}
+
+/// A name for a message of one line: what would break the line is escaped.
+pub(crate) struct Quoted<'a>(pub(crate) &'a Name);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Name::Numbered(_) => write!(f, "'{}'", self.0),
+            Name::Given(name) => write!(f, "'{}'", name.escape_debug()),
         }
     }
 }

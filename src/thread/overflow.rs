@@ -1,6 +1,7 @@
 //! What is said when a thread runs off its stack (design: its own name, on stderr).
 
 use super::current;
+use super::name::Quoted;
 use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use threadbare_sys::overflow;
@@ -25,18 +26,29 @@ pub fn set_overflow_report(enabled: bool) -> bool {
     ENABLED.swap(enabled, Relaxed)
 }
 
+/// For who starts a thread: installs the handler, if it is wanted and not there.
+///
+/// Before the start and not in the new thread: a handler that the program installs after a start
+/// is the program's, and ours must not come on top of it.
+pub(super) fn prepare() {
+    // Relaxed: see `set_overflow_report`.
+    if ENABLED.load(Relaxed) {
+        // Without the handler an overflow still ends the process, only without a name.
+        let _ = overflow::install(report);
+    }
+}
+
 /// For a new thread: lets it report an overflow of `region`, on which it runs.
 ///
 /// # Safety
 /// The calling thread runs on `region` until it ends.
 pub(super) unsafe fn arm(region: &Region) {
     // Relaxed: see `set_overflow_report`.
-    if !ENABLED.load(Relaxed) || overflow::install(report).is_err() {
-        return;
+    if ENABLED.load(Relaxed) {
+        // Without a signal stack an overflow still ends the process, only without a name.
+        // SAFETY: passed on to the caller.
+        let _ = unsafe { overflow::arm(region) };
     }
-    // Without a signal stack an overflow still ends the process, only without its name.
-    // SAFETY: passed on to the caller.
-    let _ = unsafe { overflow::arm(region) };
 }
 
 /// Runs in the `SIGSEGV` handler of the thread that overflowed: async-signal-safe, so no
@@ -46,18 +58,18 @@ fn report() {
         bytes: [0; 256],
         len: 0,
     };
-    // Truncation is all that can go wrong, and what fits is still worth saying.
+    // What does not fit is left out, and the rest is still worth saying.
     let _ = current::with(|inner| match inner {
         Some(inner) => {
             let named = inner
                 .name
-                .try_with(|name| write!(text, "\nthread '{name:.150}'"));
+                .try_with(|name| write!(text, "\nthread {}", Quoted(name)));
             named.unwrap_or_else(|| write!(text, "\nthread with ident {}", inner.ident()))
         }
         None => write!(text, "\nthread"),
     });
-    let _ = text.write_str(" has overflowed its stack\n");
     overflow::say(&text.bytes[..text.len]);
+    overflow::say(b" has overflowed its stack\n");
 }
 
 /// Text of bounded length, without allocation.
@@ -69,7 +81,10 @@ struct Text {
 impl Write for Text {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let free = &mut self.bytes[self.len..];
-        let fits = text.len().min(free.len());
+        let mut fits = text.len().min(free.len());
+        while !text.is_char_boundary(fits) {
+            fits -= 1;
+        }
         free[..fits].copy_from_slice(&text.as_bytes()[..fits]);
         self.len += fits;
         if fits == text.len() {
@@ -77,5 +92,22 @@ impl Write for Text {
         } else {
             Err(fmt::Error)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_that_does_not_fit_is_cut_between_characters() {
+        let mut text = Text {
+            bytes: [0; 256],
+            len: 0,
+        };
+        assert!(text.write_str(&"x".repeat(255)).is_ok());
+        assert!(text.write_str("é").is_err() && text.len == 255);
+        assert!(text.write_str("y").is_ok() && text.len == 256);
+        assert!(text.write_str("z").is_err() && text.write_str("").is_ok());
     }
 }

@@ -18,13 +18,17 @@ use std::sync::Arc;
 use threadbare_sys::Errno;
 use threadbare_sys::stack::{Layout, Region, Slab};
 
-/// How many bytes of free stacks keep their pages at first: 16 MiB, counted at the stacks' full
-/// size; what is resident of them is far less.
-const DEFAULT_CACHE: usize = 16 << 20;
+/// How many bytes of free stacks keep their pages at first: 32 MiB, counted at the stacks' full
+/// size; what is resident of them is far less. That is 15 stacks of the default size.
+const DEFAULT_CACHE: usize = 32 << 20;
 
 /// The slots of a class's first slab, and the most of any. Each is as large as all before it.
 const FEWEST_SLOTS: u32 = 4;
 const MOST_SLOTS: u32 = 256;
+
+/// The most bytes of a slab with more than one slot: where memory is locked, all of it is resident
+/// at once.
+const MOST_BYTES: usize = 16 << 20;
 
 static POOL: Locked<Pool> = Locked::new(Pool {
     classes: Vec::new(),
@@ -84,7 +88,7 @@ impl Stack {
     /// A stack with at least `usable` bytes for the thread's own frames.
     ///
     /// # Errors
-    /// `ENOMEM` if there is no room for it.
+    /// `ENOMEM` if there is no room for it; `EAGAIN` if it would have to be locked in memory.
     pub(crate) fn take(usable: usize) -> Result<Stack, Errno> {
         let layout = Layout::for_usable(usable).ok_or(Errno::NOMEM)?;
         let mut stack = POOL.with(|pool| pool.take(layout))?;
@@ -104,19 +108,24 @@ impl Stack {
 impl Drop for Stack {
     fn drop(&mut self) {
         let layout = self.slab.layout();
-        let free = if !self.has_guards {
-            Free::Fresh
-        } else if POOL.with(|pool| pool.make_room(layout)) {
+        let free = if self.has_guards {
             Free::Warm
         } else {
+            Free::Fresh
+        };
+        let unused = POOL.with(|pool| pool.give_back(layout, self.slot, free));
+        let unused = unused.unwrap_or_else(|NoRoom| {
             // SAFETY: nobody runs here any more, since a stack is given back after its thread.
             unsafe { self.slab.discard(self.slot.index) };
-            Free::Cold
-        };
-        let unused = POOL.with(|pool| pool.class(layout).give_back(self.slot, free));
+            let given = POOL.with(|pool| pool.give_back(layout, self.slot, Free::Cold));
+            given.unwrap_or_else(|NoRoom| unreachable!("there is room for any number of cold ones"))
+        });
         drop(unused); // a slab is unmapped outside the lock, by its last reference
     }
 }
+
+/// The cache has no room for another warm stack.
+struct NoRoom;
 
 impl Pool {
     fn take(&mut self, layout: Layout) -> Result<Stack, Errno> {
@@ -136,14 +145,27 @@ impl Pool {
         })
     }
 
-    /// Counts one more stack as warm, if the cache has room for it; whether it has.
-    fn make_room(&mut self, layout: Layout) -> bool {
-        let warm = self.warm + layout.writable_len();
-        let room = warm <= self.cache;
-        if room {
+    /// Takes a used slot back, if there is room for it where it is to go. Returns its slab if that
+    /// is not needed any more.
+    fn give_back(
+        &mut self,
+        layout: Layout,
+        slot: Slot,
+        free: Free,
+    ) -> Result<Option<Arc<Slab>>, NoRoom> {
+        if free == Free::Warm {
+            let warm = self.warm + layout.writable_len();
+            if warm > self.cache {
+                return Err(NoRoom);
+            }
             self.warm = warm;
         }
-        room
+        let class = self.class(layout);
+        let unused = class.give_back(slot, free);
+        if class.slabs.iter().all(Option::is_none) {
+            self.classes.retain(|class| class.layout != layout);
+        }
+        Ok(unused)
     }
 
     fn class(&mut self, layout: Layout) -> &mut Class {
@@ -189,7 +211,8 @@ impl Class {
             .flatten()
             .map(|owned| owned.slab.slots())
             .sum();
-        let mut slots = so_far.clamp(FEWEST_SLOTS, MOST_SLOTS);
+        let fitting = u32::try_from(MOST_BYTES / self.layout.slot_len()).unwrap_or(MOST_SLOTS);
+        let mut slots = so_far.clamp(FEWEST_SLOTS, MOST_SLOTS).min(fitting).max(1);
         let slab = loop {
             match Slab::new(self.layout, slots) {
                 Ok(slab) => break slab,
@@ -266,7 +289,7 @@ impl Class {
 }
 
 /// Sets how many bytes of free stacks are kept with their pages for threads to come, and gives
-/// back what is kept now; returns the size so far. At first it is 16 MiB.
+/// back what is kept now; returns the size so far. At first it is 32 MiB.
 ///
 /// Stacks count at their full size, although mostly little of it was ever written. Memory above
 /// the limit goes back to the system as threads are joined. Starting a thread on a kept stack saves
@@ -280,6 +303,8 @@ pub fn set_stack_cache(max_bytes: usize) -> usize {
     let (before, unused) = POOL.with(|pool| {
         pool.warm = 0;
         let unused: Vec<_> = pool.classes.iter_mut().flat_map(Class::cool).collect();
+        pool.classes
+            .retain(|class| class.slabs.iter().any(Option::is_some));
         (mem::replace(&mut pool.cache, max_bytes), unused)
     });
     drop(unused); // unmapped outside the lock
@@ -312,43 +337,59 @@ mod tests {
         (stack.slot, stack.has_guards)
     }
 
+    fn give_back(pool: &mut Pool, slot: Slot, free: Free) -> Option<Arc<Slab>> {
+        pool.give_back(layout(), slot, free)
+            .unwrap_or_else(|NoRoom| panic!("no room"))
+    }
+
     #[test]
     fn a_warm_stack_is_taken_before_a_fresh_one() {
         let mut pool = pool();
         let (slot, has_guards) = take(&mut pool);
         assert!(!has_guards);
-        assert!(pool.make_room(layout()));
-        assert!(pool.class(layout()).give_back(slot, Free::Warm).is_none());
+        assert!(give_back(&mut pool, slot, Free::Warm).is_none());
         let (again, has_guards) = take(&mut pool);
         assert!(has_guards && again.index == slot.index && again.slab == slot.slab);
         assert_eq!(pool.warm, 0);
     }
 
     #[test]
-    fn the_cache_is_bounded() {
+    fn the_cache_is_bounded_and_counts_what_is_in_it() {
         let mut pool = pool();
         pool.cache = 2 * layout().writable_len();
-        assert!(pool.make_room(layout()) && pool.make_room(layout()));
-        assert!(!pool.make_room(layout()));
+        let slots = [take(&mut pool).0, take(&mut pool).0, take(&mut pool).0];
+        give_back(&mut pool, slots[0], Free::Warm);
+        give_back(&mut pool, slots[1], Free::Warm);
+        assert!(pool.give_back(layout(), slots[2], Free::Warm).is_err());
+        assert_eq!(pool.warm, pool.cache);
+        give_back(&mut pool, slots[2], Free::Cold);
+        assert_eq!(pool.warm, pool.cache);
     }
 
     #[test]
-    fn a_slab_goes_with_its_last_used_and_warm_slot() {
+    fn a_slab_goes_with_its_last_used_and_warm_slot_and_a_class_with_its_last_slab() {
         let mut pool = pool();
         let slots: Vec<_> = (0..FEWEST_SLOTS + 1).map(|_| take(&mut pool).0).collect();
-        let class = pool.class(layout());
-        assert_eq!(class.slabs.len(), 2, "the first slab is full");
+        assert_eq!(
+            pool.class(layout()).slabs.len(),
+            2,
+            "the first slab is full"
+        );
         let (last, first) = slots.split_last().unwrap();
         for slot in &first[1..] {
-            assert!(class.give_back(*slot, Free::Cold).is_none());
+            assert!(give_back(&mut pool, *slot, Free::Cold).is_none());
         }
         assert!(
-            class.give_back(first[0], Free::Cold).is_some(),
+            give_back(&mut pool, first[0], Free::Cold).is_some(),
             "nothing of it is needed"
         );
+        let class = pool.class(layout());
         assert!(class.cold.is_empty() && class.slabs[0].is_none());
-        assert!(class.give_back(*last, Free::Warm).is_none());
-        assert_eq!(class.cool().len(), 1);
+        assert!(give_back(&mut pool, *last, Free::Warm).is_none());
+        assert_eq!(pool.class(layout()).cool().len(), 1);
+        let class = pool.class(layout());
         assert!(class.fresh.is_empty() && class.cold.is_empty());
+        let (slot, _) = take(&mut pool);
+        assert!(give_back(&mut pool, slot, Free::Cold).is_some() && pool.classes.is_empty());
     }
 }

@@ -8,6 +8,7 @@
 //! are destroyed; the end is marked and joiners go on to wait for the kernel thread itself.
 
 use super::join::OsThread;
+use super::name::Quoted;
 use super::overflow;
 use super::stacks::Stack;
 use super::{Inner, Target, current};
@@ -35,6 +36,7 @@ impl Inner {
             begun.then(|| target.take()).ok_or(Error::AlreadyStarted)
         })?;
         super::join::reap();
+        overflow::prepare();
         // Joiners wait for this lock, so they find the thread once it is known.
         let launched = self.os.with(|os| {
             let thread = launch(self.clone(), target)?;
@@ -71,7 +73,7 @@ fn launch(inner: Arc<Inner>, target: Option<Target>) -> Result<OsThread, (Errno,
     };
     // SAFETY: `OsThread` keeps the stack, whose guards are installed, until it has been joined.
     match unsafe { pthread::start(&region, packet, run) } {
-        Ok(thread) => Ok(OsThread { thread, stack }),
+        Ok(thread) => Ok(OsThread::new(thread, stack)),
         Err((errno, packet)) => Err((errno, packet.target)),
     }
 }
@@ -99,12 +101,10 @@ fn run(packet: Packet) {
 /// Says which thread the panic ended. What it was and where, std's panic hook has said.
 #[cold]
 fn report(inner: &Inner, payload: Box<dyn Any + Send>) {
-    let name = inner.name.with(|name| name.to_string());
+    let name = inner.name.with(|name| Quoted(name).to_string());
+    let line = format!("thread {name} was ended by the panic above\n");
     // Without a stderr there is nobody to tell.
-    let _ = writeln!(
-        std::io::stderr(),
-        "thread '{name}' was ended by the panic above"
-    );
+    let _ = std::io::stderr().write_all(line.as_bytes());
     // A payload may panic when dropped, and so may what that panics with.
     if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         std::mem::forget(another);

@@ -28,30 +28,33 @@ static HANDLING: OnceLock<Handling> = OnceLock::new();
 /// the process. Other faults go to the handler that was installed before.
 ///
 /// `report` runs in a signal handler, on the signal stack of the thread that overflowed: it may
-/// only make async-signal-safe calls (signal-safety(7)).
+/// only make async-signal-safe calls (signal-safety(7)). In armed threads the previous handler runs
+/// on that stack too, some 12 KiB, and without its own mask and flags.
 ///
-/// Two system calls at the first call; later calls do nothing and keep the first `report`.
+/// Two system calls at the first call; later calls return what that returned, and its `report`
+/// stays.
 ///
 /// # Errors
 /// Those of sigaction(2); nothing is installed then.
 pub fn install(report: fn()) -> Result<(), Errno> {
+    static INSTALLED: OnceLock<Result<(), Errno>> = OnceLock::new();
+    *INSTALLED.get_or_init(|| install_once(report))
+}
+
+fn install_once(report: fn()) -> Result<(), Errno> {
     let mut previous = MaybeUninit::<libc::sigaction>::uninit();
-    if HANDLING.get().is_some() {
-        return Ok(());
-    }
     // SAFETY: asks for the current action and changes nothing.
     checked(unsafe { libc::sigaction(libc::SIGSEGV, std::ptr::null(), previous.as_mut_ptr()) })?;
     // SAFETY: the call succeeded, so the action was stored.
     let previous = unsafe { previous.assume_init() };
-    if HANDLING.set(Handling { report, previous }).is_err() {
-        return Ok(()); // another thread is installing it
-    }
+    HANDLING.get_or_init(|| Handling { report, previous });
     // SAFETY: all-zero is a valid action: no flags, an empty mask.
     let mut action = unsafe { MaybeUninit::<libc::sigaction>::zeroed().assume_init() };
     let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) = on_fault;
     action.sa_sigaction = handler as libc::sighandler_t;
-    // NODEFER: a second fault, in the previous handler say, must not hang but end the process.
-    action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER;
+    // Not SA_NODEFER: a second fault, in the previous handler say, finds the signal blocked, and
+    // then the kernel ends the process.
+    action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
     // SAFETY: `on_fault` is async-signal-safe as far as what it calls is (`report`, and the
     // previous handler, which was in the same position before).
     checked(unsafe { libc::sigaction(libc::SIGSEGV, &action, std::ptr::null_mut()) })
@@ -93,21 +96,24 @@ extern "C" fn on_fault(
     let Some(handling) = HANDLING.get() else {
         return; // cannot be: it is set before the handler is installed
     };
-    let (from, to) = GUARD.get();
     // SAFETY: the kernel hands an SA_SIGINFO handler valid information.
     let fault = unsafe { &*info };
-    // SAFETY: for SIGSEGV the information has a fault address.
+    // Positive: from the kernel, for an access. Else somebody has sent the signal (sigaction(2)).
+    let is_access = fault.si_code > 0;
+    let (from, to) = GUARD.get();
+    // SAFETY: for SIGSEGV the information has an address, which for an access is where that was.
     let address = unsafe { fault.si_addr() } as usize;
-    if (from..to).contains(&address) {
+    if is_access && (from..to).contains(&address) {
         (handling.report)();
         std::process::abort();
     }
-    pass_on(&handling.previous, signal, info, context);
+    pass_on(&handling.previous, is_access, signal, info, context);
 }
 
 /// Does what would have happened without our handler.
 fn pass_on(
     previous: &libc::sigaction,
+    is_access: bool,
     signal: libc::c_int,
     info: *mut libc::siginfo_t,
     context: *mut libc::c_void,
@@ -115,10 +121,16 @@ fn pass_on(
     type Plain = extern "C" fn(libc::c_int);
     type Informed = extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);
     match previous.sa_sigaction {
+        libc::SIG_IGN if !is_access => {}
         libc::SIG_DFL | libc::SIG_IGN => {
-            // The fault repeats on return and then ends the process as it would have.
+            // A bad access repeats on return and then ends the process as it would have.
             // SAFETY: the previous action is valid as it was.
             unsafe { libc::sigaction(signal, previous, std::ptr::null_mut()) };
+            if !is_access {
+                // What was sent is sent again; it arrives when this handler returns.
+                // SAFETY: no precondition; async-signal-safe.
+                unsafe { libc::raise(signal) };
+            }
         }
         handler if previous.sa_flags & libc::SA_SIGINFO != 0 => {
             // SAFETY: with SA_SIGINFO the stored address is a handler of this type.

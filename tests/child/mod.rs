@@ -63,9 +63,18 @@ pub fn mappings() -> usize {
 
 /// The resident memory of this process in bytes.
 pub fn resident() -> usize {
+    statm(1)
+}
+
+fn statm(field: usize) -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
-    let pages: usize = statm.split(' ').nth(1).unwrap().parse().unwrap();
+    let pages: usize = statm.split(' ').nth(field).unwrap().parse().unwrap();
     pages * 4096
+}
+
+/// The size of this process's mappings in bytes.
+pub fn mapped() -> usize {
+    statm(0)
 }
 
 /// How many threads this process has.
