@@ -16,6 +16,7 @@ trap finish EXIT
 
 # Starts the server and sets $server and $port.
 start() {
+    : >"$folder/output" # not the port of the server before
     "$programs/kv" --port 0 --log "$folder/log" >"$folder/output" &
     server=$!
     for _ in $(seq 300); do

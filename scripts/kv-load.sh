@@ -7,6 +7,7 @@ cargo build --release --example kv --example kv_load
 programs=target/release/examples
 folder=$(mktemp -d)
 ulimit -n "$(ulimit -H -n)"
+: >"$folder/output"
 "$programs/kv" --port 0 --log "$folder/log" >"$folder/output" &
 server=$!
 trap 'kill -KILL $server 2>/dev/null; rm -rf "$folder"' EXIT

@@ -39,6 +39,16 @@ fn serve(arguments: &[&str]) -> (Server, Client) {
     (server, client)
 }
 
+/// A server under a limit of the shell.
+fn serve_limited(test: &str, limit: &str, arguments: &[&str]) -> Server {
+    let script = Log::new(test);
+    let program = program();
+    let text = format!("{limit}\nexec \"{}\" \"$@\"\n", program.display());
+    fs::write(&script.0, text).unwrap();
+    let arguments = [&[script.0.to_str().unwrap()], arguments].concat();
+    Server::start(Path::new("sh"), &arguments).unwrap()
+}
+
 /// A log file of its own for a test, removed with it.
 struct Log(PathBuf);
 
@@ -459,15 +469,11 @@ fn when_the_log_cannot_be_written_writes_are_refused_and_reads_go_on() {
     let _watchdog = watchdog();
     let log = Log::new("full");
     // A file may grow to 4 KiB only, as if the disk were full.
-    let script = Log::new("limited");
-    let limited = "trap '' 25 # SIGXFSZ\nulimit -f 8\nexec \"$KV\" \"$@\"\n";
-    fs::write(
-        &script.0,
-        limited.replace("$KV", program().to_str().unwrap()),
-    )
-    .unwrap();
-    let arguments = [script.0.to_str().unwrap(), "--log", log.0.to_str().unwrap()];
-    let server = Server::start(Path::new("sh"), &arguments).unwrap();
+    let server = serve_limited(
+        "limited-file",
+        "ulimit -f 8",
+        &["--log", log.0.to_str().unwrap()],
+    );
     let mut client = Client::connect(server.address).unwrap();
     let mut set = 0;
     until(|| {
@@ -486,4 +492,60 @@ fn when_the_log_cannot_be_written_writes_are_refused_and_reads_go_on() {
     // What the file took ends with a whole record.
     let (_server, mut client) = log.serve();
     check(&mut client, "GET 1", bulk("1"));
+}
+
+#[test]
+fn an_expiry_that_was_put_off_is_put_off_in_the_log_too() {
+    let _watchdog = watchdog();
+    let log = Log::new("put-off");
+    let (server, mut client) = log.serve();
+    check(&mut client, "SET a 1 PX 300", simple("OK"));
+    check(&mut client, "EXPIRE a 1000", number(1));
+    check(&mut client, "SET witness 1 PX 300", simple("OK"));
+    until(|| client.call(&[b"GET", b"witness"]) == Ok(NONE)); // the first expiry is past
+    assert!(stop(server, Signal::SIGTERM));
+    let (_server, mut client) = log.serve();
+    check(&mut client, "GET a", bulk("1"));
+}
+
+#[test]
+fn an_answer_larger_than_memory_is_sent_in_parts() {
+    let _watchdog = watchdog();
+    let server = serve_limited("limited-memory", "ulimit -v 1000000", &[]);
+    let mut client = Client::connect(server.address).unwrap();
+    let value = Answer::Bulk(Some(vec![b'v'; 4 << 20]));
+    let Answer::Bulk(Some(bytes)) = &value else {
+        unreachable!()
+    };
+    client
+        .expect(&[b"SET", b"large", bytes], &simple("OK"))
+        .unwrap();
+    // Four times the memory that the server may have.
+    let mut words: Vec<&[u8]> = vec![b"MGET"];
+    words.resize(1_001, b"large");
+    client.send(&command(&words)).unwrap();
+    // A client that takes nothing of it is in nobody's way, neither is one that leaves.
+    let mut other = Client::connect(server.address).unwrap();
+    for _ in 0..10 {
+        other.expect(&[b"GET", b"large"], &value).unwrap();
+    }
+    drop(client);
+    assert!(stop(server, Signal::SIGTERM));
+}
+
+#[test]
+fn a_reader_of_several_keys_sees_all_of_a_write_of_several_keys() {
+    let _watchdog = watchdog();
+    let (server, mut reader) = serve(&[]);
+    let mut writer = Client::connect(server.address).unwrap();
+    for round in 0..2_000 {
+        let round = round.to_string();
+        let set = command(&[b"MSET", b"a", round.as_bytes(), b"b", round.as_bytes()]);
+        writer.send(&set).unwrap();
+        let Answer::Array(seen) = reader.call(&[b"MGET", b"a", b"b"]).unwrap() else {
+            panic!("no array");
+        };
+        assert_eq!(seen[0], seen[1]);
+        assert_eq!(writer.answer().unwrap(), simple("OK"));
+    }
 }

@@ -1,10 +1,12 @@
 //! The commands: what they check, what they do, what they answer.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use crate::clients::Client;
 use crate::frame::integer;
 use crate::log::LogFailed;
+use crate::reply::Reply;
 use crate::server::{STOP, Server};
 use crate::store::{Entry, Store, UnixMillis, now};
 
@@ -39,41 +41,39 @@ impl From<&str> for Refusal {
 const SYNTAX: &str = "ERR syntax error";
 const NOT_AN_INTEGER: &str = "ERR value is not an integer or out of range";
 
-/// Carries out a command and appends the answer to `out`.
-pub fn execute(server: &Server, client: &Client, args: &[&[u8]], out: &mut Vec<u8>) -> Flow {
+/// Carries out a command and answers.
+pub fn execute<W: Write>(
+    server: &Server,
+    client: &Client,
+    args: &[&[u8]],
+    reply: &mut Reply<W>,
+) -> Flow {
     let [name, args @ ..] = args else {
         return Flow::Continue;
     };
     let shown = *name;
     let name = name.to_ascii_uppercase();
-    let start = out.len();
-    match dispatch(server, client, &name, args, &mut Reply(out)) {
+    // A command that is refused has not answered anything before.
+    match dispatch(server, client, &name, args, reply) {
         Ok(flow) => return flow,
-        Err(refusal) => {
-            out.truncate(start); // what a command had said before it failed
-            let mut reply = Reply(out);
-            match refusal {
-                Err_(text) => reply.error(&text),
-                Refusal::UnknownCommand => {
-                    let shown: String =
-                        shown.iter().take(64).map(|byte| printable(*byte)).collect();
-                    reply.error(&format!("ERR unknown command '{shown}'"));
-                }
-                Refusal::LogFailed => {
-                    reply.error("MISCONF the log cannot be written, so writes are refused");
-                }
-            }
+        Err(Err_(text)) => reply.error(&text),
+        Err(Refusal::UnknownCommand) => {
+            let shown: String = shown.iter().take(64).map(|byte| printable(*byte)).collect();
+            reply.error(&format!("ERR unknown command '{shown}'"));
+        }
+        Err(Refusal::LogFailed) => {
+            reply.error("MISCONF the log cannot be written, so writes are refused");
         }
     }
     Flow::Continue
 }
 
-fn dispatch(
+fn dispatch<W: Write>(
     server: &Server,
     client: &Client,
     name: &[u8],
     args: &[&[u8]],
-    reply: &mut Reply,
+    reply: &mut Reply<W>,
 ) -> Result<Flow, Refusal> {
     let store = &server.store;
     match (name, args) {
@@ -83,28 +83,32 @@ fn dispatch(
             reply.simple("OK");
             return Ok(Flow::Close);
         }
+        (b"SHUTDOWN", modes)
+            if !modes
+                .iter()
+                .all(|mode| is_word(mode, &["SAVE", "NOSAVE", "NOW", "FORCE"])) =>
+        {
+            return Err(SYNTAX.into());
+        }
         (b"SHUTDOWN", _) => {
             STOP.set();
             return Ok(Flow::Close);
         }
-        (b"GET", [key]) => match store.lock(key).get(key) {
-            Some(entry) => reply.bulk(&entry.value),
-            None => reply.null(),
-        },
+        (b"GET", [key]) => {
+            let value = store.lock(key).get(key).map(|entry| entry.value.clone());
+            reply.bulk_or_null(value.as_deref()); // with the lock released: this may block
+        }
         (b"SET", [key, value, options @ ..]) => {
             let options = SetOptions::parse(options)?;
             match set(store, key, value, &options)? {
                 true => reply.simple("OK"),
-                false => reply.null(),
+                false => reply.bulk_or_null(None),
             }
         }
         (b"MGET", [_, ..]) => {
             reply.array(args.len());
-            for key in args {
-                match store.lock(key).get(key) {
-                    Some(entry) => reply.bulk(&entry.value),
-                    None => reply.null(),
-                }
+            for value in store.get_all(args) {
+                reply.bulk_or_null(value.as_deref());
             }
         }
         (b"MSET", [_, ..]) if args.len() % 2 == 0 => {
@@ -159,6 +163,7 @@ fn dispatch(
             reply.integer(left);
         }
         (b"DBSIZE", []) => reply.integer(store.len() as i64),
+        (b"FLUSHALL", [mode]) if !is_word(mode, &["SYNC", "ASYNC"]) => return Err(SYNTAX.into()),
         (b"FLUSHALL", [] | [_]) => {
             store.clear(&[b"FLUSHALL"])?;
             reply.simple("OK");
@@ -178,6 +183,12 @@ fn dispatch(
         _ => return Err(Refusal::UnknownCommand),
     }
     Ok(Flow::Continue)
+}
+
+fn is_word(text: &[u8], words: &[&str]) -> bool {
+    words
+        .iter()
+        .any(|word| text.eq_ignore_ascii_case(word.as_bytes()))
 }
 
 fn wrong_arguments(command: &[u8]) -> Refusal {
@@ -250,7 +261,7 @@ impl SetOptions {
 /// Whether the value was set.
 fn set(store: &Store, key: &[u8], value: &[u8], options: &SetOptions) -> Result<bool, Refusal> {
     let entry = Entry {
-        value: value.to_vec(),
+        value: Arc::from(value),
         expires: options.expires,
     };
     let mut shard = store.lock(key);
@@ -276,7 +287,7 @@ fn add(store: &Store, key: &[u8], by: i64) -> Result<i64, Refusal> {
     shard.set(
         key,
         Entry {
-            value: new.to_string().into_bytes(),
+            value: new.to_string().into_bytes().into(),
             expires,
         },
     )?;
@@ -298,7 +309,7 @@ pub fn apply(store: &Store, record: &[&[u8]]) -> Result<(), String> {
                 _ => return Err("an unknown option".to_owned()),
             };
             let entry = Entry {
-                value: value.to_vec(),
+                value: Arc::from(*value),
                 expires,
             };
             store.lock(key).set(key, entry).map_err(refused)
@@ -311,17 +322,20 @@ pub fn apply(store: &Store, record: &[&[u8]]) -> Result<(), String> {
             store.set_all(&pairs, &[]).map_err(refused)
         }
         [b"DEL", key] => store.lock(key).delete(key).map(drop).map_err(refused),
-        [b"PEXPIREAT", key, text] => store
-            .lock(key)
-            .expire(key, at(text)?)
-            .map(drop)
-            .map_err(refused),
+        [b"PEXPIREAT", key, text] => {
+            store.lock(key).replay_expiry(key, at(text)?);
+            Ok(())
+        }
         [b"FLUSHALL"] => store.clear(&[]).map_err(refused),
         _ => Err("an unknown record".to_owned()),
     }
 }
 
-fn config_get(server: &Server, patterns: &[&[u8]], reply: &mut Reply) -> Result<(), Refusal> {
+fn config_get<W: Write>(
+    server: &Server,
+    patterns: &[&[u8]],
+    reply: &mut Reply<W>,
+) -> Result<(), Refusal> {
     if patterns.is_empty() {
         return Err(wrong_arguments(b"config|get"));
     }
@@ -350,17 +364,20 @@ fn config_get(server: &Server, patterns: &[&[u8]], reply: &mut Reply) -> Result<
     Ok(())
 }
 
-fn client_command(
+fn client_command<W: Write>(
     server: &Server,
     client: &Client,
     verb: &[u8],
     rest: &[&[u8]],
-    reply: &mut Reply,
+    reply: &mut Reply<W>,
 ) -> Result<(), Refusal> {
     match (verb.to_ascii_uppercase().as_slice(), rest) {
         (b"LIST", _) => reply.bulk(server.clients.list().as_bytes()),
         (b"ID", []) => reply.integer(client.id as i64),
-        (b"GETNAME", []) => reply.bulk(&client.name.lock()),
+        (b"GETNAME", []) => {
+            let name = client.name.lock().clone();
+            reply.bulk(&name);
+        }
         (b"SETNAME", [name]) => {
             if name.len() > 64 || !name.iter().all(u8::is_ascii_graphic) {
                 return Err(
@@ -379,35 +396,4 @@ fn client_command(
         }
     }
     Ok(())
-}
-
-/// Writes answers in RESP2. Writing to a vector does not fail.
-pub struct Reply<'a>(pub &'a mut Vec<u8>);
-
-impl Reply<'_> {
-    fn simple(&mut self, text: &str) {
-        let _ = write!(self.0, "+{text}\r\n");
-    }
-
-    pub fn error(&mut self, text: &str) {
-        let _ = write!(self.0, "-{text}\r\n");
-    }
-
-    fn integer(&mut self, number: i64) {
-        let _ = write!(self.0, ":{number}\r\n");
-    }
-
-    fn bulk(&mut self, bytes: &[u8]) {
-        let _ = write!(self.0, "${}\r\n", bytes.len());
-        self.0.extend_from_slice(bytes);
-        self.0.extend_from_slice(b"\r\n");
-    }
-
-    fn null(&mut self) {
-        self.0.extend_from_slice(b"$-1\r\n");
-    }
-
-    fn array(&mut self, len: usize) {
-        let _ = write!(self.0, "*{len}\r\n");
-    }
 }

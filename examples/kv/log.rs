@@ -201,5 +201,10 @@ pub fn replay(
     }
     file.seek(SeekFrom::Start(good))
         .map_err(|error| explain(&error))?;
+    // A new file's name must survive a power loss too.
+    let parent = path.parent().filter(|parent| *parent != Path::new(""));
+    File::open(parent.unwrap_or(Path::new(".")))
+        .and_then(|folder| folder.sync_all())
+        .map_err(|error| explain(&error))?;
     Ok(file)
 }

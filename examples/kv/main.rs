@@ -12,6 +12,7 @@ mod connection;
 mod frame;
 mod guarded;
 mod log;
+mod reply;
 mod server;
 mod store;
 
@@ -67,13 +68,17 @@ fn start(config: Config) -> Result<bool, String> {
         .and_then(|backlog| listen(&listener, backlog))
         .map_err(|error| explain(&error))?;
     let address = listener.local_addr().map_err(|error| explain(&error))?;
-    println!("listening on {address}");
-    // Who started us reads the port there; if nobody reads, nobody needs it.
-    let _ = std::io::stdout().flush();
+    say(&format!("listening on {address}"));
     let server = Server::new(config, store);
     let complete = server::run(server, listener, file).map_err(|error| explain(&error))?;
-    println!("stopped");
+    say("stopped");
     Ok(complete)
+}
+
+/// Who started us reads the port there; if nobody reads any more, nobody needs it.
+fn say(text: &str) {
+    let mut output = std::io::stdout();
+    let _ = writeln!(output, "{text}").and_then(|()| output.flush());
 }
 
 /// A connection is a file descriptor; as many as the system allows.
@@ -83,7 +88,8 @@ fn raise_file_limit() {
     }
 }
 
-/// SIGINT and SIGTERM stop the server; a closed connection is an error and not a signal.
+/// SIGINT and SIGTERM stop the server; a closed connection and a file at its size limit are
+/// errors and not signals.
 fn handle_signals() -> nix::Result<()> {
     extern "C" fn stop(_signal: i32) {
         STOP.set(); // async-signal-safe
@@ -98,6 +104,7 @@ fn handle_signals() -> nix::Result<()> {
         (Signal::SIGINT, &stop),
         (Signal::SIGTERM, &stop),
         (Signal::SIGPIPE, &ignore),
+        (Signal::SIGXFSZ, &ignore),
     ] {
         // SAFETY: the handler does one async-signal-safe call.
         unsafe { sigaction(signal, action) }?;

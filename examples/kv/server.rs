@@ -114,9 +114,11 @@ pub fn run(server: Server, listener: TcpListener, log: Option<Flock<File>>) -> R
 }
 
 fn accept_all(server: &'static Server, listener: &TcpListener) {
+    let mut refused_before = false; // one message for each time that it begins
     while !STOP.is_set() {
         match listener.accept() {
             Ok((stream, address)) => {
+                refused_before = false;
                 if let Err(refused) = admit(server, stream, address) {
                     eprintln!("kv: {refused}");
                     pause();
@@ -131,7 +133,10 @@ fn accept_all(server: &'static Server, listener: &TcpListener) {
                 ) => {}
             // Out of file descriptors or memory: others will leave.
             Err(error) => {
-                eprintln!("kv: cannot accept: {error}");
+                if !refused_before {
+                    eprintln!("kv: cannot accept: {error}");
+                }
+                refused_before = true;
                 pause();
             }
         }

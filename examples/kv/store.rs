@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::guarded::{Guarded, Held};
@@ -33,7 +34,8 @@ pub struct Store {
 }
 
 pub struct Entry {
-    pub value: Vec<u8>,
+    /// Shared, so that a large value is sent without a copy and without its shard's lock.
+    pub value: Arc<[u8]>,
     pub expires: Option<UnixMillis>,
 }
 
@@ -84,21 +86,33 @@ impl Store {
         }
     }
 
+    /// Locks the shards of all keys, in ascending order.
+    fn lock_all<'a>(&'a self, homes: &[usize]) -> HashMap<usize, Locked<'a>> {
+        let distinct: BTreeSet<usize> = homes.iter().copied().collect();
+        let lock = |index| (index, self.lock_shard(index));
+        distinct.into_iter().map(lock).collect()
+    }
+
+    /// The values of all keys at one moment: it never shows half of what [`Store::set_all`] sets.
+    pub fn get_all(&self, keys: &[&[u8]]) -> Vec<Option<Arc<[u8]>>> {
+        let homes: Vec<usize> = keys.iter().map(|key| self.shard_of(key)).collect();
+        let mut locked = self.lock_all(&homes);
+        let get =
+            |(home, key): (&usize, &&[u8])| Some(locked.get_mut(home)?.get(key)?.value.clone());
+        homes.iter().zip(keys).map(get).collect()
+    }
+
     /// Sets all pairs at once, for every observer of several keys too.
     pub fn set_all(&self, pairs: &[(&[u8], &[u8])], record: &[&[u8]]) -> Result<(), LogFailed> {
         let homes: Vec<usize> = pairs.iter().map(|(key, _)| self.shard_of(key)).collect();
-        let distinct: BTreeSet<usize> = homes.iter().copied().collect();
-        let mut locked: HashMap<usize, Locked> = distinct
-            .into_iter()
-            .map(|index| (index, self.lock_shard(index)))
-            .collect();
+        let mut locked = self.lock_all(&homes);
         self.log.append(record)?;
         for (home, (key, value)) in homes.iter().zip(pairs) {
             if let Some(locked) = locked.get_mut(home) {
                 locked.shard.insert(
                     key,
                     Entry {
-                        value: value.to_vec(),
+                        value: Arc::from(*value),
                         expires: None,
                     },
                 );
@@ -151,6 +165,13 @@ impl Shard {
             self.expiries.remove(&(expires, key.to_vec()));
         }
         Some(entry)
+    }
+
+    fn set_expiry(&mut self, key: &[u8], at: UnixMillis) {
+        if let Some(entry) = self.remove(key) {
+            let expires = Some(at);
+            self.insert(key, Entry { expires, ..entry });
+        }
     }
 
     /// Removes at most [`SWEEP`] keys past their time; how many.
@@ -206,6 +227,12 @@ impl Locked<'_> {
         Ok(true)
     }
 
+    /// Sets the expiry that the log has for a key. The key may seem to have expired: what it has
+    /// yet to be given counts, and what has expired at the end of the replay goes then.
+    pub fn replay_expiry(&mut self, key: &[u8], at: UnixMillis) {
+        self.shard.set_expiry(key, at);
+    }
+
     /// Whether the key was there.
     pub fn expire(&mut self, key: &[u8], at: UnixMillis) -> Result<bool, LogFailed> {
         if self.get(key).is_none() {
@@ -213,15 +240,7 @@ impl Locked<'_> {
         }
         self.log
             .append(&[b"PEXPIREAT", key, at.to_string().as_bytes()])?;
-        if let Some(entry) = self.shard.remove(key) {
-            self.shard.insert(
-                key,
-                Entry {
-                    value: entry.value,
-                    expires: Some(at),
-                },
-            );
-        }
+        self.shard.set_expiry(key, at);
         Ok(true)
     }
 }
