@@ -551,9 +551,12 @@ fn thr_13_a_thread_never_started_keeps_its_target_until_it_is_dropped() {
     assert_eq!(Arc::strong_count(&kept), 1);
 }
 
+/// A thread-local's value that calls something when it is destroyed.
+type AtEnd = Cell<Option<OnDrop<Box<dyn FnMut()>>>>;
+
 thread_local! {
-    static FIRST: Cell<Option<OnDrop<Box<dyn FnMut()>>>> = const { Cell::new(None) };
-    static LATE: Cell<Option<OnDrop<Box<dyn FnMut()>>>> = const { Cell::new(None) };
+    static FIRST: AtEnd = const { Cell::new(None) };
+    static LATE: AtEnd = const { Cell::new(None) };
 }
 
 #[test]
@@ -595,10 +598,8 @@ fn ruling_13_join_waits_for_the_destructors_of_pthread_keys() {
     }
     let mut key = 0;
     // SAFETY: `key` is valid for the call; `destroy` touches an atomic.
-    assert_eq!(
-        unsafe { libc::pthread_key_create(&mut key, Some(destroy)) },
-        0
-    );
+    let result = unsafe { libc::pthread_key_create(&mut key, Some(destroy)) };
+    assert_eq!(result, 0);
     for joined in 1..=100 {
         run(move || {
             // SAFETY: the key exists for the rest of the process.

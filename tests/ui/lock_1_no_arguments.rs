@@ -1,0 +1,5 @@
+use threadbare::Lock;
+
+fn main() {
+    let _lock = Lock::new(true);
+}

@@ -1,0 +1,5 @@
+use threadbare::Semaphore;
+
+fn main() {
+    let _semaphore = Semaphore::new(-1);
+}

@@ -1,0 +1,8 @@
+use threadbare::Lock;
+
+fn main() {
+    let _guard = {
+        let lock = Lock::new();
+        lock.guard()
+    };
+}
