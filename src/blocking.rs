@@ -7,6 +7,7 @@ use crate::deadline::{self, Deadline};
 use crate::error::Error;
 use crate::raw::park::{GaveUp, Limit};
 use std::time::Duration;
+use threadbare_sys::clock;
 
 /// `op_timeout`: within `timeout`; whether it succeeded.
 #[inline]
@@ -22,7 +23,7 @@ pub(crate) fn within(
     if timeout.is_zero() {
         return Ok(false);
     }
-    Ok(block(Limit::until(Deadline::after(timeout)?.0)).is_ok())
+    Ok(block(Limit::until(clock::Deadline::after(timeout))).is_ok())
 }
 
 /// `op_interruptible`: before `deadline` and the next signal; whether it succeeded.

@@ -38,8 +38,16 @@ use std::time::Duration;
 /// As the lock.
 ///
 /// # Cost
-/// A notify without waiters is a load. With an `RLock` a notify makes no system call; those that
-/// it wakes are woken by the release that follows. Nothing is allocated.
+/// With an `RLock` a notify without waiters is a load, and one with waiters makes no system call:
+/// those that it wakes are woken by the release that follows. With another lock the queue has a lock
+/// of its own, and a notify wakes by itself. Nothing is allocated.
+///
+/// # Signals, fork, and the end
+/// Not for signal handlers, not even on an `RLock`: a handler may interrupt its own thread in the
+/// middle of a call. In the child of a fork, a condition that other threads waited for must not be
+/// used: those threads are gone, and where they waited is no memory of theirs any more. A condition
+/// is freed, as every value, when nobody borrows it: the last one woken may still be inside a call
+/// of the notifier's.
 ///
 /// ```
 /// use threadbare::{Condition, Thread};
@@ -74,8 +82,7 @@ pub struct Condition<L: CondLock = RLock> {
 ///
 /// # Safety
 /// An implementation that forwards [`owner_proof`](CondLock::owner_proof) must always forward it
-/// to the same lock, to which all other methods forward as well. One that leaves it out promises
-/// nothing beyond what the methods say.
+/// to the same lock. One that leaves it out promises nothing beyond what the methods say.
 ///
 /// ```
 /// use threadbare::{CondLock, Condition, Deadline, Error, Lock};
@@ -114,6 +121,15 @@ pub unsafe trait CondLock {
     /// Takes the lock before `deadline`; whether it did.
     #[must_use = "the lock may not have been taken"]
     fn acquire_until(&self, deadline: Deadline) -> bool;
+
+    /// Takes the lock within `timeout`; whether it did.
+    ///
+    /// # Errors
+    /// [`Error::TimeoutTooLarge`] if `timeout` exceeds [`TIMEOUT_MAX`](crate::TIMEOUT_MAX).
+    fn acquire_timeout(&self, timeout: Duration) -> Result<bool, Error> {
+        deadline::check(timeout)?;
+        Ok(self.try_acquire() || self.acquire_until(Deadline::after(timeout)?))
+    }
 
     /// Takes the lock before `deadline` and the next signal; whether it did.
     ///
@@ -166,6 +182,11 @@ unsafe impl CondLock for Lock {
     }
 
     #[inline]
+    fn acquire_timeout(&self, timeout: Duration) -> Result<bool, Error> {
+        self.acquire_timeout(timeout)
+    }
+
+    #[inline]
     fn acquire_interruptible(&self, deadline: Deadline) -> Result<bool, Error> {
         self.acquire_interruptible(deadline)
     }
@@ -196,6 +217,11 @@ unsafe impl CondLock for RLock {
     #[inline]
     fn acquire_until(&self, deadline: Deadline) -> bool {
         self.acquire_until(deadline)
+    }
+
+    #[inline]
+    fn acquire_timeout(&self, timeout: Duration) -> Result<bool, Error> {
+        self.acquire_timeout(timeout)
     }
 
     #[inline]
@@ -241,6 +267,11 @@ macro_rules! forward {
             #[inline]
             fn acquire_until(&self, deadline: Deadline) -> bool {
                 (**self).acquire_until(deadline)
+            }
+
+            #[inline]
+            fn acquire_timeout(&self, timeout: Duration) -> Result<bool, Error> {
+                (**self).acquire_timeout(timeout)
             }
 
             #[inline]
@@ -345,6 +376,8 @@ impl<L: CondLock> Condition<L> {
 
     /// Takes the lock if it is free (or an `RLock` of the caller's); whether it did.
     ///
+    /// Here and below, what the lock's own function says about panics and errors holds.
+    ///
     /// ```
     /// assert!(threadbare::Condition::new().try_acquire());
     /// ```
@@ -365,8 +398,7 @@ impl<L: CondLock> Condition<L> {
     /// assert_eq!(threadbare::Condition::new().acquire_timeout(Duration::ZERO), Ok(true));
     /// ```
     pub fn acquire_timeout(&self, timeout: Duration) -> Result<bool, Error> {
-        deadline::check(timeout)?;
-        Ok(self.lock.try_acquire() || self.lock.acquire_until(Deadline::after(timeout)?))
+        self.lock.acquire_timeout(timeout)
     }
 
     /// Takes the lock before `deadline`; whether it did. One attempt is made in any case.
@@ -438,7 +470,8 @@ impl<L: CondLock> Condition<L> {
     /// Gives the lock up, waits until notified, takes the lock back.
     ///
     /// # Errors
-    /// [`Error::NotHeld`] if the caller may not wait (see the type).
+    /// [`Error::NotHeld`] if the caller may not wait (see the type), or if the lock's own release
+    /// errs because another thread has released it at this very moment.
     ///
     /// ```
     /// use threadbare::{Condition, Error};
@@ -494,12 +527,13 @@ impl<L: CondLock> Condition<L> {
         self.wait_within(Limit::until(deadline.0))
     }
 
-    /// As [`wait_until`](Condition::wait_until), but a signal handler that runs meanwhile ends the
-    /// wait.
+    /// As [`wait_until`](Condition::wait_until), but a signal handler that runs while the thread
+    /// sleeps ends the wait.
     ///
     /// # Errors
-    /// [`Error::Interrupted`] after a signal handler ran: the lock is held again and the thread no
-    /// longer waits (SIG-3). Else as `wait`.
+    /// [`Error::Interrupted`] after a signal handler ran while the thread slept: the lock is held
+    /// again and the thread no longer waits (SIG-3). If it was notified as well, that counts. Else as
+    /// `wait`.
     ///
     /// ```
     /// use threadbare::{Condition, Deadline};
@@ -513,22 +547,32 @@ impl<L: CondLock> Condition<L> {
     }
 
     fn wait_within(&self, limit: Limit) -> Result<bool, Error> {
-        self.check_held()?;
-        let parked = match self.lock.owner_proof() {
-            // SAFETY: `check_held` has shown that the caller owns the lock; the condition is bound
-            // to it for life, and `CondLock` says that the proof is always of the same lock.
-            Some(OwnerProof(lock)) => unsafe { self.raw.wait_owned(lock, limit) },
+        let parked = match self.held()? {
+            // SAFETY: the caller owns the lock, to which the condition is bound for life; `CondLock`
+            // says that the proof is always of the same lock.
+            Some(lock) => unsafe { self.raw.wait_owned(lock, limit) },
             None => {
-                let (release, acquire) = (|| self.lock.release(), || self.lock.acquire());
-                self.raw.wait_shared(release, acquire, limit)?
+                // Somebody else may have released it meanwhile: then it is not held, as if before.
+                let release = || self.lock.release().map_err(|_| Error::NotHeld);
+                self.raw
+                    .wait_shared(release, || self.lock.acquire(), limit)?
             }
         };
         blocking::outcome(parked)
     }
 
-    fn check_held(&self) -> Result<(), Error> {
-        if self.lock.is_held() {
-            Ok(())
+    /// Refuses a caller that may not wait and notify. Returns the lock that it owns, if the lock is
+    /// one that proves that.
+    #[inline]
+    fn held(&self) -> Result<Option<&RawRLock>, Error> {
+        let proof = self.lock.owner_proof();
+        // With a proof the lock itself is asked, since more than an error depends on the answer.
+        let held = match &proof {
+            Some(OwnerProof(lock)) => lock.is_owned(),
+            None => self.lock.is_held(),
+        };
+        if held {
+            Ok(proof.map(|OwnerProof(lock)| lock))
         } else {
             Err(Error::NotHeld)
         }
@@ -553,7 +597,7 @@ impl<L: CondLock> Condition<L> {
     /// # Ok::<(), threadbare::Error>(())
     /// ```
     pub fn wait_for<R: Truthy>(&self, predicate: impl FnMut() -> R) -> Result<R, Error> {
-        self.wait_for_within(predicate, || Ok(Limit::NONE))
+        self.wait_for_within(predicate, Limit::NONE)
     }
 
     /// As [`wait_for`](Condition::wait_for), for `timeout` in all; returns what the predicate
@@ -576,8 +620,7 @@ impl<L: CondLock> Condition<L> {
         predicate: impl FnMut() -> R,
         timeout: Duration,
     ) -> Result<R, Error> {
-        deadline::check(timeout)?;
-        self.wait_for_within(predicate, || Ok(Limit::until(Deadline::after(timeout)?.0)))
+        self.wait_for_until(predicate, Deadline::after(timeout)?)
     }
 
     /// As [`wait_for`](Condition::wait_for), until `deadline`; returns what the predicate returned
@@ -599,7 +642,7 @@ impl<L: CondLock> Condition<L> {
         predicate: impl FnMut() -> R,
         deadline: Deadline,
     ) -> Result<R, Error> {
-        self.wait_for_within(predicate, || Ok(Limit::until(deadline.0)))
+        self.wait_for_within(predicate, Limit::until(deadline.0))
     }
 
     /// As [`wait_for_until`](Condition::wait_for_until), but a signal handler that runs during a
@@ -621,27 +664,23 @@ impl<L: CondLock> Condition<L> {
         predicate: impl FnMut() -> R,
         deadline: Deadline,
     ) -> Result<R, Error> {
-        self.wait_for_within(predicate, || Ok(Limit::interruptible(deadline.0)))
+        self.wait_for_within(predicate, Limit::interruptible(deadline.0))
     }
 
-    /// `limit` is asked once, when the first predicate call was not enough.
     fn wait_for_within<R: Truthy>(
         &self,
         mut predicate: impl FnMut() -> R,
-        limit: impl FnOnce() -> Result<Limit, Error>,
+        limit: Limit,
     ) -> Result<R, Error> {
-        self.check_held()?;
-        let mut value = predicate();
-        if value.is_truthy() {
-            return Ok(value);
-        }
-        let limit = limit()?;
+        self.held()?;
         let mut in_time = true;
-        while in_time && !value.is_truthy() {
+        loop {
+            let value = predicate();
+            if value.is_truthy() || !in_time {
+                return Ok(value);
+            }
             in_time = self.wait_within(limit)?;
-            value = predicate();
         }
-        Ok(value)
     }
 
     /// Lets the `n` threads that have waited longest return from their wait, or all if there are
@@ -661,10 +700,9 @@ impl<L: CondLock> Condition<L> {
     /// ```
     #[inline]
     pub fn notify(&self, n: usize) -> Result<usize, Error> {
-        self.check_held()?;
-        Ok(match self.lock.owner_proof() {
+        Ok(match self.held()? {
             // SAFETY: as in `wait_within`.
-            Some(OwnerProof(lock)) => unsafe { self.raw.notify_owned(lock, n) },
+            Some(lock) => unsafe { self.raw.notify_owned(lock, n) },
             None => self.raw.notify_shared(n),
         })
     }
@@ -704,13 +742,11 @@ impl<L: CondLock> Condition<L> {
     #[doc(hidden)]
     #[must_use]
     pub fn waiting(&self) -> Option<usize> {
-        if self.lock.owner_proof().is_none() {
-            return Some(self.raw.waiting_shared());
+        match self.lock.owner_proof() {
+            None => Some(self.raw.waiting_shared()),
+            // SAFETY: as in `wait_within`.
+            Some(OwnerProof(lock)) => lock.is_owned().then(|| unsafe { self.raw.waiting_owned() }),
         }
-        // SAFETY: as in `wait_within`.
-        self.lock
-            .is_held()
-            .then(|| unsafe { self.raw.waiting_owned() })
     }
 }
 

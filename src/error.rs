@@ -5,8 +5,9 @@ use threadbare_sys::Errno;
 
 /// Why a call did not do what it was asked to.
 ///
-/// After an error everything is as it was before the call. [`kind`](Error::kind) tells which
-/// exception Python raises there.
+/// After an error everything is as it was before the call; a wait on a condition that was
+/// interrupted has given its lock up and taken it back. [`kind`](Error::kind) tells which exception
+/// Python raises there.
 ///
 /// ```
 /// use threadbare::{Error, ErrorKind, Lock};

@@ -142,9 +142,9 @@ impl Event {
         self.raw.wait(Limit::until(deadline.0)).is_ok()
     }
 
-    /// Waits until the flag is set, until `deadline` at most; returns whether it was set. A signal
-    /// handler that runs meanwhile ends the wait, also one installed with `SA_RESTART`. One that
-    /// runs just before the wait begins is not noticed.
+    /// Waits until the flag is set, until `deadline` at most; returns whether it was set. A signal handler that runs while
+    /// the thread sleeps ends the wait, also one installed with `SA_RESTART`. One that runs just
+    /// before it falls asleep is not noticed.
     ///
     /// # Errors
     /// [`Error::Interrupted`] after a signal handler ran.

@@ -109,7 +109,6 @@ impl<T: Guarded + ?Sized> Drop for Guard<'_, T> {
 }
 
 #[cold]
-#[track_caller]
 fn released_by_others(error: Error) {
     if !std::thread::panicking() {
         panic!("a guard found its lock released by others: {error}");

@@ -5,7 +5,7 @@ use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::guard::{Guard, sealed};
 use crate::raw::lock::RawLock;
-use crate::raw::park::Limit;
+use crate::raw::park::{GaveUp, Limit};
 use std::fmt;
 use std::time::Duration;
 
@@ -20,7 +20,8 @@ use std::time::Duration;
 ///
 /// # Fairness
 /// A release lets one waiter proceed, normally the one that has slept longest, but a thread that
-/// comes at that moment may take the lock first (LOCK-11).
+/// comes at that moment may take the lock first (LOCK-11). Nothing bounds how often that may happen
+/// to one waiter, yet.
 ///
 /// # Cost
 /// 4 bytes. Without contention acquire and release are one compare-and-swap each, without system
@@ -125,9 +126,9 @@ impl Lock {
         self.try_acquire() || self.block(Limit::until(deadline.0)).is_ok()
     }
 
-    /// Takes the lock before `deadline`; whether it did. A signal handler that runs meanwhile ends
-    /// the wait, also one installed with `SA_RESTART`. One that runs just before the wait begins
-    /// is not noticed.
+    /// Takes the lock before `deadline`; whether it did. A signal handler that runs while
+    /// the thread sleeps ends the wait, also one installed with `SA_RESTART`. One that runs just
+    /// before it falls asleep is not noticed.
     ///
     /// # Errors
     /// [`Error::Interrupted`] after a signal handler ran: the lock was not taken.
@@ -149,7 +150,7 @@ impl Lock {
     }
 
     #[inline]
-    fn block(&self, limit: Limit) -> Result<(), crate::raw::park::GaveUp> {
+    fn block(&self, limit: Limit) -> Result<(), GaveUp> {
         self.raw.acquire_contended(limit)
     }
 

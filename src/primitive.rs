@@ -32,9 +32,10 @@ pub use threadbare_sys::futex::Outcome;
 
 #[cfg(not(threadbare_loom))]
 mod real {
-    use std::cell::Cell;
     use std::ptr;
+    use std::sync::atomic::Ordering::Relaxed;
     pub use std::sync::atomic::{AtomicU32, AtomicU64};
+    use threadbare_sys::Errno;
     pub use threadbare_sys::clock::Deadline;
     use threadbare_sys::futex::{self, Outcome};
     pub use threadbare_sys::sched::{cpus, yield_now};
@@ -82,10 +83,15 @@ mod real {
         futex::wake(word.0, count)
     }
 
-    /// See [`futex::requeue`]; a word that differs moves nobody.
-    pub fn futex_requeue(from: &AtomicU32, expected: u32, to: &AtomicU32, count: u32) -> usize {
+    /// See [`futex::requeue`].
+    pub fn futex_requeue(
+        from: &AtomicU32,
+        expected: u32,
+        to: &AtomicU32,
+        count: u32,
+    ) -> Result<usize, Errno> {
         // SAFETY: both are references, so both words are valid throughout the call.
-        unsafe { futex::requeue(from, expected, to, count) }.unwrap_or(0)
+        unsafe { futex::requeue(from, expected, to, count) }
     }
 
     /// Tells the CPU that this is a spin loop.
@@ -95,15 +101,16 @@ mod real {
     }
 
     thread_local! {
-        /// This thread's token; 0 while it has none.
-        static TOKEN: Cell<u64> = const { Cell::new(0) };
+        /// This thread's token; 0 while it has none. Atomic for the sake of signal handlers.
+        static TOKEN: AtomicU64 = const { AtomicU64::new(0) };
     }
 
     /// The identity of the calling thread: nonzero, never that of another thread of the process,
-    /// past or present, and kept across a fork (MOD-9).
+    /// past or present, and kept across a fork (MOD-9). Async-signal-safe.
     #[inline]
     pub fn thread_token() -> u64 {
-        match TOKEN.get() {
+        // Relaxed, here and below: the thread's own.
+        match TOKEN.with(|token| token.load(Relaxed)) {
             0 => take_token(),
             token => token,
         }
@@ -111,21 +118,22 @@ mod real {
 
     /// Lets the calling thread go by `token`, from [`fresh_token`], which it has not used before.
     pub fn adopt_token(token: u64) {
-        TOKEN.set(token);
+        TOKEN.with(|own| own.store(token, Relaxed));
     }
 
     /// A token that no thread has or had.
     pub fn fresh_token() -> u64 {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         // Relaxed: only that no two calls get the same matters. 2^64 threads do not come.
-        NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+        NEXT.fetch_add(1, Relaxed)
     }
 
     #[cold]
     fn take_token() -> u64 {
         let token = fresh_token();
-        adopt_token(token);
-        token
+        // A signal handler may have been here meanwhile; then its token is the thread's.
+        let taken = TOKEN.with(|own| own.compare_exchange(0, token, Relaxed, Relaxed));
+        taken.err().unwrap_or(token)
     }
 
     /// A cell whose accesses the model checker can see; see `loom::cell::UnsafeCell`.

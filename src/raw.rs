@@ -1,11 +1,12 @@
-//! The protocols: a state word each, and nothing else. No data, no guards, no panics, no Python.
+//! The protocols: state words and the queues of who waits for them. No data, no guards, no Python.
 //!
 //! All lock-free code of the crate is here, and only here: this is what the models under
 //! `tests/loom/` cover and what a reviewer reads twice. Each file says what its word means, who
 //! moves it from which state to which, and which accesses pair.
 //!
 //! No operation touches an object's memory after the store that lets another thread go on: that
-//! thread may free the object. What is left to do then, a wake, needs the address only.
+//! thread may free the object. What is left to do then, a wake, needs the address only. (The one
+//! exception is said in `condition/shared.rs`.)
 
 pub mod condition;
 pub mod event;

@@ -13,7 +13,8 @@ use std::time::Duration;
 /// often.
 ///
 /// The owner is a thread, told apart by a token that no later thread gets: a lock left by a thread
-/// that ended stays locked for ever (RLOCK-7). Nothing is poisoned.
+/// that ended stays locked for ever (RLOCK-7). Nothing is poisoned. Not for signal handlers: one may
+/// interrupt its own thread in the middle of an acquire or a release.
 ///
 /// # Memory ordering
 /// What happened before the release that frees the lock is visible after the acquire that takes it
@@ -133,9 +134,9 @@ impl RLock {
         self.try_acquire() || self.block(Limit::until(deadline.0)).is_ok()
     }
 
-    /// Takes the lock before `deadline`; whether it did. A signal handler that runs meanwhile ends
-    /// the wait, also one installed with `SA_RESTART`. One that runs just before the wait begins
-    /// is not noticed.
+    /// Takes the lock before `deadline`; whether it did. A signal handler that runs while
+    /// the thread sleeps ends the wait, also one installed with `SA_RESTART`. One that runs just
+    /// before it falls asleep is not noticed.
     ///
     /// # Errors
     /// [`Error::Interrupted`] after a signal handler ran: the lock was not taken.

@@ -156,9 +156,9 @@ impl Semaphore {
         self.try_acquire() || self.block(1, Limit::until(deadline.0)).is_ok()
     }
 
-    /// Takes a permit before `deadline`; whether it did. A signal handler that runs meanwhile ends
-    /// the wait, also one installed with `SA_RESTART`. One that runs just before the wait begins
-    /// is not noticed.
+    /// Takes a permit before `deadline`; whether it did. A signal handler that runs while
+    /// the thread sleeps ends the wait, also one installed with `SA_RESTART`. One that runs just
+    /// before it falls asleep is not noticed.
     ///
     /// # Errors
     /// [`Error::Interrupted`] after a signal handler ran: no permit was taken.
@@ -388,7 +388,7 @@ impl fmt::Debug for Semaphore {
 /// A [`Semaphore`] that never holds more permits than it began with: what guards a resource of
 /// fixed size, where a release too many is a mistake.
 ///
-/// Promises, ordering, fairness and cost are the `Semaphore`'s; it takes 12 bytes.
+/// Promises, ordering, fairness and cost are the `Semaphore`'s; it takes 16 bytes.
 ///
 /// ```
 /// use threadbare::{BoundedSemaphore, Error};
@@ -404,7 +404,7 @@ pub struct BoundedSemaphore {
     bound: u32,
 }
 
-const _: () = assert!(size_of::<BoundedSemaphore>() == 16); // 12 bytes, aligned to 8
+const _: () = assert!(size_of::<BoundedSemaphore>() == 16);
 
 impl BoundedSemaphore {
     /// A semaphore with `permits` permits, which is also its bound. Zero is legal (BSEM-3).

@@ -223,9 +223,9 @@ impl Thread {
         Ok(self.inner.join(Limit::until(deadline.0)).is_ok())
     }
 
-    /// As [`join_until`](Thread::join_until), but a signal handler that runs meanwhile ends the
-    /// wait. The short rest between the end of the thread's own code and the end of its kernel
-    /// thread is not interrupted.
+    /// As [`join_until`](Thread::join_until), but a signal handler that runs while the caller
+    /// sleeps ends the wait. The short rest between the end of the thread's own code and the end of
+    /// its kernel thread is not interrupted.
     ///
     /// # Errors
     /// As `join`, and [`Error::Interrupted`] after a signal handler ran.

@@ -149,10 +149,15 @@ pub fn futex_wake(word: Address, count: u32) -> usize {
 }
 
 /// `FUTEX_CMP_REQUEUE`, waking none.
-pub fn futex_requeue(from: &AtomicU32, expected: u32, to: &AtomicU32, count: u32) -> usize {
+pub fn futex_requeue(
+    from: &AtomicU32,
+    expected: u32,
+    to: &AtomicU32,
+    count: u32,
+) -> Result<usize, Differed> {
     let bucket = BUCKET.lock().unwrap();
     if from.peek() != expected {
-        return 0;
+        return Err(Differed);
     }
     let here = bucket
         .iter()
@@ -161,8 +166,12 @@ pub fn futex_requeue(from: &AtomicU32, expected: u32, to: &AtomicU32, count: u32
     for sleeper in &moving {
         sleeper.word.store(to.address().0, StdRelaxed);
     }
-    moving.len()
+    Ok(moving.len())
 }
+
+/// The word did not have the expected value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Differed;
 
 /// A point in time: one that may come at any moment, or never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

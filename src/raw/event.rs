@@ -111,7 +111,7 @@ impl RawEvent {
         if !is_released(entered, entered) && limit.deadline.has_passed() {
             return Err(GaveUp::TimedOut);
         }
-        let mut state = self.spin(entered);
+        let mut state = self.spin(entered, limit);
         while !is_released(entered, state) {
             if state & WAITERS == 0 {
                 // Announce ourselves before sleeping, or `set` would skip the wake.
@@ -136,8 +136,8 @@ impl RawEvent {
     }
 
     /// Looks again for a while; returns the state seen last.
-    fn spin(&self, entered: u32) -> u32 {
-        let mut spin = Spin::new();
+    fn spin(&self, entered: u32, limit: Limit) -> u32 {
+        let mut spin = Spin::new(limit);
         loop {
             let state = self.state.load(Acquire);
             if is_released(entered, state) || !spin.turn(state & WAITERS != 0) {

@@ -41,7 +41,7 @@ const fn is_free(state: u32) -> bool {
     state & LOCKED == 0
 }
 
-/// Whether a thread may sleep on a lock whose word is `state`.
+/// Whether a thread may be asleep on a lock whose word is `state`.
 const fn has_waiters(state: u32) -> bool {
     state & WAITERS != 0
 }
@@ -90,7 +90,7 @@ impl RawLock {
         if limit.deadline.has_passed() {
             return Err(GaveUp::TimedOut);
         }
-        let state = self.spin();
+        let state = self.spin(limit);
         // Acquire: pairs with the Release in `release` and `release_contended`.
         if is_free(state) && self.try_acquire() {
             return Ok(());
@@ -107,7 +107,7 @@ impl RawLock {
             if let Err(gave_up) = park(&self.state, CONTENDED, limit) {
                 return self.last_attempt().ok_or(gave_up);
             }
-            self.spin();
+            self.spin(limit);
         }
         Ok(())
     }
@@ -122,8 +122,8 @@ impl RawLock {
     }
 
     /// Looks again for a while; returns the state seen last.
-    fn spin(&self) -> u32 {
-        let mut spin = Spin::new();
+    fn spin(&self, limit: Limit) -> u32 {
+        let mut spin = Spin::new(limit);
         loop {
             // Relaxed: a hint; who acts on it does so by a read-modify-write.
             let state = self.state.load(Relaxed);

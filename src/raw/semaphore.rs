@@ -130,7 +130,7 @@ impl RawSemaphore {
         if limit.deadline.has_passed() {
             return Err(GaveUp::TimedOut);
         }
-        if self.spin(k) {
+        if self.spin(k, limit) {
             return Ok(());
         }
         let mut state = self.join_waiters(k);
@@ -148,8 +148,8 @@ impl RawSemaphore {
     }
 
     /// Looks again for a while; whether it took the permits.
-    fn spin(&self, k: u32) -> bool {
-        let mut spin = Spin::new();
+    fn spin(&self, k: u32, limit: Limit) -> bool {
+        let mut spin = Spin::new(limit);
         while spin.turn(self.waiters() > 0) {
             if self.try_acquire(k) {
                 return true;

@@ -21,7 +21,7 @@
 //! lock of its own) the Release in `notify` pairs with the Acquire in `is_notified`.
 
 use crate::primitive::{
-    Address, AtomicU32, UnsafeCell, Word, const_unless_modelled, futex_requeue,
+    Address, AtomicU32, UnsafeCell, Word, const_unless_modelled, futex_requeue, futex_wake,
 };
 use crate::raw::lock::RawLock;
 use crate::raw::park::{GaveUp, Limit, park};
@@ -72,14 +72,15 @@ impl Waiter {
 
     /// Whether its thread may have been moved to sleep on the lock that it is to take.
     pub fn is_requeued(&self) -> bool {
-        // Relaxed: it decides only how the lock is taken; the thread that was moved and woken
-        // there has been ordered behind the mark by the kernel's queue.
-        self.state.load(Relaxed) == REQUEUED
+        // A read-modify-write sees the latest mark. A load might not: a thread that was moved and
+        // woken there has seen nothing of the one who moved it but the wake, which orders nothing.
+        // Relaxed: the mark stands for itself.
+        self.state.fetch_or(0, Relaxed) == REQUEUED
     }
 
     /// For its thread: sleeps until it is notified, within `limit`.
     pub fn park(&self, limit: Limit) -> Result<(), GaveUp> {
-        let mut spin = Spin::yielding();
+        let mut spin = Spin::yielding(limit);
         while !self.is_notified() {
             if spin.turn(false) {
                 continue;
@@ -125,7 +126,10 @@ impl Waiter {
     pub fn requeue_to(&self, lock: &RawLock) {
         // Relaxed: see `is_requeued`.
         self.state.store(REQUEUED, Relaxed);
-        futex_requeue(&self.state, REQUEUED, lock.word(), 1);
+        if futex_requeue(&self.state, REQUEUED, lock.word(), 1).is_err() {
+            // The kernel does not do it: the thread comes to the lock by itself.
+            futex_wake(self.state.address(), 1);
+        }
     }
 }
 

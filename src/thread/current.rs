@@ -48,7 +48,7 @@ pub(super) fn with<R>(look: impl FnOnce(Option<&Inner>) -> R) -> R {
 ///
 /// Python may give the number of an ended thread to a later one (MOD-8); this crate does not, so
 /// a number that was kept tells the truth (MOD-9). It is not the kernel's id: see
-/// [`get_native_id`]. One load after the first call; async-signal-safe from then on.
+/// [`get_native_id`]. One load after the first call; async-signal-safe.
 ///
 /// ```
 /// use threadbare::{get_ident, Thread};

@@ -33,10 +33,9 @@ pub enum Outcome {
 /// With `None` the kernel goes on by itself after handlers that were installed with `SA_RESTART`;
 /// with a deadline, `NEVER` included, each handler interrupts (signal(7)).
 ///
-/// One system call. Linux 2.6.25.
-///
-/// # Panics
-/// If the kernel refuses the call altogether, as a seccomp filter may.
+/// One system call. Linux 2.6.25. If the kernel refuses the call altogether, as a seccomp filter
+/// may, the process is aborted: a thread that cannot wait can neither go on nor unwind, since others
+/// may hold pointers to what it waits with.
 pub fn wait(word: &AtomicU32, expected: u32, deadline: Option<Deadline>) -> Outcome {
     let deadline = deadline.map(Deadline::timespec);
     let any_waker = NonZeroU32::MAX;
@@ -104,7 +103,8 @@ pub unsafe fn requeue(
 
 #[cold]
 fn refused(errno: Errno) -> ! {
-    panic!("the kernel refuses futex waits: {errno}")
+    eprintln!("the kernel refuses futex waits: {errno}");
+    std::process::abort()
 }
 
 #[cfg(test)]

@@ -10,10 +10,11 @@ pub fn yield_now() {
     rustix::thread::sched_yield();
 }
 
-/// `sched_getaffinity(0)`: the number of CPUs that the process may use, at least 1.
+/// `sysconf(_SC_NPROCESSORS_ONLN)`: the number of CPUs that the machine runs on, at least 1.
 ///
-/// Asked once, at the first call; later calls are one load. A later change of the affinity is not
-/// noticed. Where the system call is refused the answer is 1. Linux 2.6.
+/// Asked once, at the first call, which reads a file of the kernel's; later calls are one load. Not
+/// the CPUs that the calling thread is bound to: the first thread that asks, bound or not, asks for
+/// all.
 #[inline]
 pub fn cpus() -> u32 {
     static CPUS: AtomicU32 = AtomicU32::new(0);
@@ -26,7 +27,10 @@ pub fn cpus() -> u32 {
 
 #[cold]
 fn ask(cpus: &AtomicU32) -> u32 {
-    let found = rustix::thread::sched_getaffinity(None).map_or(1, |set| set.count().max(1));
+    // SAFETY: no precondition.
+    let online = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
+    // Where it does not tell, there are many: that is the cautious answer for who spins.
+    let found = u32::try_from(online).unwrap_or(u32::MAX).max(1);
     cpus.store(found, Relaxed);
     found
 }

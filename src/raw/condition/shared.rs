@@ -9,6 +9,9 @@
 //! lock. A waiter is settled under it: notify takes it off the queue there, and a thread that gives
 //! up looks there whether that has happened (COND-16). The mark is the notifier's last access: a
 //! waiter that sees it may return and take its memory along, so wakes use the address (COND-22).
+//!
+//! The condition itself has to outlive the notifier's call: it gives `queue_lock` back after a
+//! waiter was notified.
 
 use super::RawCondition;
 use crate::primitive::{Address, futex_wake};
@@ -65,22 +68,35 @@ impl RawCondition {
 
     /// Notifies and wakes the `n` threads that have waited longest, or all if there are fewer;
     /// returns how many.
+    #[inline]
     pub fn notify_shared(&self, n: usize) -> usize {
+        if self.locked(|queue| queue.is_empty()) {
+            0
+        } else {
+            self.notify_queued(n)
+        }
+    }
+
+    #[cold]
+    fn notify_queued(&self, n: usize) -> usize {
         let mut asleep: [Option<Address>; WAKES] = [None; WAKES];
         let mut free = asleep.iter_mut();
         let notified = self.locked(|queue| {
-            let waiters = std::iter::from_fn(|| queue.pop()).take(n);
-            let notify = |waiter| {
-                // SAFETY: it was queued, so it is valid up to here, and it was taken off.
-                let Some(word) = (unsafe { Waiter::notify(waiter) }) else {
-                    return;
+            let mut notified = 0;
+            while notified < n {
+                let Some(waiter) = queue.pop() else {
+                    break;
                 };
-                match free.next() {
-                    Some(slot) => *slot = Some(word),
-                    None => drop(futex_wake(word, 1)),
+                // SAFETY: it was queued, so it is valid up to here, and it was taken off.
+                if let Some(word) = unsafe { Waiter::notify(waiter) } {
+                    match free.next() {
+                        Some(slot) => *slot = Some(word),
+                        None => drop(futex_wake(word, 1)),
+                    }
                 }
-            };
-            waiters.map(notify).count()
+                notified += 1;
+            }
+            notified
         });
         for word in asleep.into_iter().flatten() {
             futex_wake(word, 1);
