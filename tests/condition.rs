@@ -15,7 +15,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
-use threadbare::{CondLock, Condition, Deadline, Error, ErrorKind, Lock, RLock, TIMEOUT_MAX};
+use threadbare::{
+    CondLock, Condition, Deadline, Error, ErrorKind, Lock, OwnerProof, RLock, TIMEOUT_MAX,
+};
 
 const fn shared_and_sent<T: Send + Sync>() {}
 const _: () = shared_and_sent::<Condition>();
@@ -207,6 +209,56 @@ fn cond_3_works_with_a_lock_of_the_users() {
     assert_eq!(condition.wait_timeout(LONG), Err(Error::NotHeld));
     assert_eq!(condition.waiting(), Some(0));
     assert_eq!(counting.acquired.load(SeqCst), 2);
+}
+
+/// An `RLock` that claims to be held by everyone.
+struct Boastful(RLock);
+
+// SAFETY: forwards the proof of the one lock that it has.
+unsafe impl CondLock for Boastful {
+    fn acquire(&self) {
+        self.0.acquire();
+    }
+
+    fn try_acquire(&self) -> bool {
+        self.0.try_acquire()
+    }
+
+    fn acquire_until(&self, deadline: Deadline) -> bool {
+        self.0.acquire_until(deadline)
+    }
+
+    fn acquire_interruptible(&self, deadline: Deadline) -> Result<bool, Error> {
+        self.0.acquire_interruptible(deadline)
+    }
+
+    fn release(&self) -> Result<(), Error> {
+        self.0.release()
+    }
+
+    fn locked(&self) -> bool {
+        self.0.locked()
+    }
+
+    fn is_held(&self) -> bool {
+        true
+    }
+
+    fn owner_proof(&self) -> Option<OwnerProof<'_>> {
+        self.0.owner_proof()
+    }
+}
+
+#[test]
+fn cond_4_a_lock_that_proves_its_owner_is_asked_itself() {
+    let _watchdog = watchdog();
+    let condition = Condition::with_lock(Boastful(RLock::new()));
+    let _guard = condition.guard();
+    threads(1, |_| {
+        assert_eq!(condition.wait_timeout(SHORT), Err(Error::NotHeld));
+        assert_eq!(condition.notify_all(), Err(Error::NotHeld));
+    });
+    assert_eq!(condition.wait_timeout(SHORT), Ok(false));
 }
 
 fn needs_the_lock<L: CondLock>(condition: &Condition<L>) {

@@ -68,7 +68,8 @@ impl RawCondition {
         let join = |queue: &mut WaiterQueue| unsafe { queue.push(&waiter) };
         // SAFETY: the caller owns the lock.
         unsafe { self.with_queue(join) };
-        let depth = lock.release_all();
+        // SAFETY: the caller owns the lock.
+        let depth = unsafe { lock.release_all() };
         let parked = waiter.park(limit);
         lock.acquire_all(depth, waiter.is_requeued());
         if waiter.is_notified() {

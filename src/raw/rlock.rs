@@ -131,11 +131,13 @@ impl RawRLock {
         let me = thread_token();
         // Relaxed: invariant 1.
         if self.owner.load(Relaxed) == me {
-            return self.acquire_again().map(|()| true);
+            // SAFETY: the caller is the owner.
+            return unsafe { self.acquire_again() }.map(|()| true);
         }
         let acquired = self.lock.try_acquire();
         if acquired {
-            self.own(me, 1);
+            // SAFETY: taken just now.
+            unsafe { self.own(me, 1) };
         }
         Ok(acquired)
     }
@@ -145,12 +147,15 @@ impl RawRLock {
     #[cold]
     pub fn acquire_contended(&self, limit: Limit) -> Result<(), GaveUp> {
         self.lock.acquire_contended(limit)?;
-        self.own(thread_token(), 1);
+        // SAFETY: taken just now.
+        unsafe { self.own(thread_token(), 1) };
         Ok(())
     }
 
     /// Takes the lock as often as [`release_all`](RawRLock::release_all) said, waiting for it
     /// without limit. `requeued` says that other threads may sleep on it unannounced.
+    ///
+    /// The caller does not own it.
     pub fn acquire_all(&self, depth: u32, requeued: bool) {
         let taken = if requeued {
             self.lock.acquire_asleep(Limit::NONE)
@@ -158,20 +163,26 @@ impl RawRLock {
             self.lock.acquire(Limit::NONE)
         };
         debug_assert_eq!(taken, Ok(()), "a wait without limit does not give up");
-        self.own(thread_token(), depth);
+        // SAFETY: taken just now.
+        unsafe { self.own(thread_token(), depth) };
     }
 
-    /// Notes the new owner, who has just taken `lock`.
+    /// Notes the new owner.
+    ///
+    /// # Safety
+    /// The calling thread, `me`, has just taken `lock`.
     #[inline]
-    fn own(&self, me: u64, depth: u32) {
+    unsafe fn own(&self, me: u64, depth: u32) {
         // Relaxed: invariant 1.
         self.owner.store(me, Relaxed);
         // SAFETY: the caller has just become the owner (invariant 2).
         unsafe { self.with_depth(|held| *held = depth) };
     }
 
+    /// # Safety
+    /// The caller owns the lock.
     #[inline]
-    fn acquire_again(&self) -> Result<(), TooDeep> {
+    unsafe fn acquire_again(&self) -> Result<(), TooDeep> {
         let deepen = |depth: &mut u32| {
             if *depth & !PENDING == MAX_DEPTH {
                 return Err(TooDeep);
@@ -192,30 +203,40 @@ impl RawRLock {
         // SAFETY: the caller is the owner (invariant 2).
         let depth = unsafe { self.with_depth(|depth| *depth) };
         match depth {
-            1 => self.free(),
-            last if last == 1 | PENDING => self.free_and_wake(),
+            // SAFETY: as above, and without PENDING nobody is pending.
+            1 => unsafe { self.free() },
+            // SAFETY: as above.
+            last if last == 1 | PENDING => unsafe { self.free_and_wake() },
             // SAFETY: as above.
             _ => unsafe { self.with_depth(|depth| *depth -= 1) },
         }
         Ok(())
     }
 
-    /// For the owner: frees the lock however often it is held; returns how often that was.
-    pub fn release_all(&self) -> u32 {
+    /// Frees the lock however often it is held; returns how often that was.
+    ///
+    /// # Safety
+    /// The caller owns the lock.
+    pub unsafe fn release_all(&self) -> u32 {
         debug_assert!(self.is_owned());
         // SAFETY: the caller is the owner (invariant 2).
         let depth = unsafe { self.with_depth(|depth| *depth) };
         if depth & PENDING == 0 {
-            self.free()
+            // SAFETY: as above, and without PENDING nobody is pending.
+            unsafe { self.free() };
         } else {
-            self.free_and_wake()
+            // SAFETY: as above.
+            unsafe { self.free_and_wake() };
         }
         depth & !PENDING
     }
 
-    /// Gives the lock up. `pending` is empty.
+    /// Gives the lock up.
+    ///
+    /// # Safety
+    /// The caller owns the lock, and `pending` is empty.
     #[inline]
-    fn free(&self) {
+    unsafe fn free(&self) {
         // SAFETY: called by the owner (invariant 2).
         unsafe { self.with_depth(|depth| *depth = 0) };
         // Relaxed: invariant 1.
@@ -225,8 +246,11 @@ impl RawRLock {
     }
 
     /// Gives the lock up and wakes whom notifications have left in `pending`.
+    ///
+    /// # Safety
+    /// The caller owns the lock.
     #[cold]
-    fn free_and_wake(&self) {
+    unsafe fn free_and_wake(&self) {
         let mut asleep: [Option<Address>; WAKES] = [None; WAKES];
         for slot in &mut asleep {
             // SAFETY: called by the owner (invariant 2).
@@ -234,8 +258,10 @@ impl RawRLock {
             // SAFETY: invariant 3.
             *slot = waiter.map(|waiter| unsafe { Waiter::address(waiter) });
         }
-        self.requeue_pending();
-        self.free();
+        // SAFETY: called by the owner.
+        unsafe { self.requeue_pending() };
+        // SAFETY: called by the owner, and nobody is pending any more.
+        unsafe { self.free() };
         // From here on neither this lock nor the waiters may be there: addresses only.
         for word in asleep.into_iter().flatten() {
             futex_wake(word, 1);
@@ -243,12 +269,17 @@ impl RawRLock {
     }
 
     /// Lets all that is left in `pending` sleep on the lock itself.
-    fn requeue_pending(&self) {
+    ///
+    /// # Safety
+    /// The caller owns the lock.
+    unsafe fn requeue_pending(&self) {
         // SAFETY: called by the owner (invariant 2).
         while let Some(waiter) = unsafe { self.with_pending(WaiterQueue::pop) } {
             self.lock.announce_waiter();
             // SAFETY: invariant 3.
-            unsafe { &*waiter }.requeue_to(&self.lock);
+            let waiter = unsafe { &*waiter };
+            // SAFETY: the lock is the caller's, and the waiter's thread needs it to return.
+            unsafe { waiter.requeue_to(&self.lock) };
         }
     }
 

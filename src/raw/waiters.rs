@@ -121,9 +121,10 @@ impl Waiter {
 
     /// Lets its thread, if it still sleeps, sleep on `lock` instead.
     ///
-    /// To be called by the owner of `lock`, which the thread has to take before it returns: that
-    /// keeps the waiter, and so its address, in place.
-    pub fn requeue_to(&self, lock: &RawLock) {
+    /// # Safety
+    /// The caller owns `lock`, which the thread has to take before it returns: that keeps the
+    /// waiter, and so its address, in place.
+    pub unsafe fn requeue_to(&self, lock: &RawLock) {
         // Relaxed: see `is_requeued`.
         self.state.store(REQUEUED, Relaxed);
         if futex_requeue(&self.state, REQUEUED, lock.word(), 1).is_err() {
