@@ -1,31 +1,96 @@
 //! The primitives as the model checker sees them: loom's atomics and cells, and a futex that is as
 //! unkind as the kernel may be.
 //!
+//! Dropping an atomic or a cell counts as a write to it, so an access that may come after the drop,
+//! by whoever owes the object nothing any more, is reported (destroy safety).
+//!
 //! The futex keeps its sleepers in one queue under one modelled mutex, the counterpart of the
 //! kernel's hash bucket: the comparison of the word and the queueing are one step for wakers, and
 //! what a waker did before its call is visible to a waiter that queues after it. The comparison
 //! is a relaxed load: apart from the bucket it may be stale, as in the kernel.
 //!
 //! At any moment while it is queued
-//! - a wait with a deadline may time out,
-//! - an interruptible wait may be interrupted,
-//! - any other wait may wake for no reason, [`SPURIOUS_WAKES`] times in an execution.
+//! - a wait with a deadline times out,
+//! - an interruptible wait is interrupted,
+//! - a wait until [`Deadline::AFTER_A_SIGNAL`] is interrupted, and times out the next time,
+//! - any other wait wakes for no reason, but only the first [`Unkindness::spurious_wakes`] in an
+//!   execution.
 //!
-//! Whether it does is a branch that loom explores (its `Notify` may return spuriously, once).
+//! Such a wait does not sleep: its thread stays runnable and leaves the queue when it runs next,
+//! which may be after a wake has picked it. So these waits end even if their wake is lost; a lost
+//! wake shows as a deadlock where a wait of the fourth kind is left over.
+//!
+//! What it cannot do: wake in an order other than first come, first served (the kernel prefers
+//! real-time threads); wake a thread without ordering its memory behind the waker's.
 
 use super::Outcome;
-pub use loom::cell::UnsafeCell;
+use loom::sync::Mutex;
 use loom::sync::atomic::Ordering::Relaxed;
-pub use loom::sync::atomic::{AtomicU32, AtomicU64};
-use loom::sync::{Mutex, Notify};
+use loom::thread::{self, Thread};
 use std::cell::Cell;
 use std::collections::VecDeque;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed as StdRelaxed};
 
-/// How many waits without a deadline may wake for no reason in one execution. Each one more
-/// multiplies the executions; one is enough to tell a wait that is not in a loop.
-pub const SPURIOUS_WAKES: u32 = 1;
+macro_rules! atomics {
+    ($($name:ident of $value:ty),*) => {$(
+        /// loom's, but dropping it counts as a write.
+        #[derive(Debug)]
+        pub struct $name(loom::sync::atomic::$name);
+
+        impl $name {
+            /// An atomic that holds `value`.
+            pub fn new(value: $value) -> $name {
+                $name(loom::sync::atomic::$name::new(value))
+            }
+        }
+
+        impl Deref for $name {
+            type Target = loom::sync::atomic::$name;
+
+            fn deref(&self) -> &Self::Target {
+                &self.0
+            }
+        }
+
+        impl Drop for $name {
+            fn drop(&mut self) {
+                if !std::thread::panicking() {
+                    self.0.with_mut(|_| ());
+                }
+            }
+        }
+    )*};
+}
+atomics!(AtomicU32 of u32, AtomicU64 of u64);
+
+/// loom's, but dropping it counts as a write.
+#[derive(Debug)]
+pub struct UnsafeCell<T>(loom::cell::UnsafeCell<T>);
+
+impl<T> UnsafeCell<T> {
+    /// A cell that holds `value`.
+    pub fn new(value: T) -> UnsafeCell<T> {
+        UnsafeCell(loom::cell::UnsafeCell::new(value))
+    }
+}
+
+impl<T> Deref for UnsafeCell<T> {
+    type Target = loom::cell::UnsafeCell<T>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl<T> Drop for UnsafeCell<T> {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.0.with_mut(|_| ());
+        }
+    }
+}
 
 /// See the real `Word`.
 pub trait Word {
@@ -66,18 +131,52 @@ struct Sleeper {
     word: AtomicUsize,
     /// Set when a wake has picked the thread.
     woken: AtomicBool,
-    bell: Notify,
+    thread: Thread,
 }
 
 impl Sleeper {
     fn sleeps_on(&self, word: Address) -> bool {
         self.word.load(StdRelaxed) == word.0
     }
+
+    /// Takes it off the queue, unless a wake has.
+    fn leave(self: &Arc<Sleeper>) -> bool {
+        let mut bucket = BUCKET.lock().unwrap();
+        let place = bucket.iter().position(|sleeper| Arc::ptr_eq(sleeper, self));
+        place.map(|place| bucket.remove(place)).is_some()
+    }
 }
 
 loom::lazy_static! {
     static ref BUCKET: Mutex<VecDeque<Arc<Sleeper>>> = Mutex::new(VecDeque::new());
-    static ref SPURIOUS_LEFT: Budget = Budget(Cell::new(SPURIOUS_WAKES));
+    static ref SPURIOUS_LEFT: Budget = Budget(Cell::new(UNKINDNESS.get().spurious_wakes));
+    static ref SIGNALS_LEFT: Budget = Budget(Cell::new(1));
+}
+
+/// What the futex does to the models to come on this thread.
+#[derive(Clone, Copy, Debug)]
+pub struct Unkindness {
+    /// How many waits without a deadline wake for no reason in each execution: those that begin
+    /// first.
+    pub spurious_wakes: u32,
+    /// Whether a wait that ends early begins by letting the others run. If so, each of them makes
+    /// one step at least before the end; if not, that takes a preemption. A model is complete only
+    /// with both.
+    pub late: bool,
+}
+
+thread_local! {
+    // Not loom's: it outlives the execution. All threads of a model run on one of the system's.
+    static UNKINDNESS: Cell<Unkindness> = const {
+        Cell::new(Unkindness { spurious_wakes: 0, late: true })
+    };
+}
+
+impl Unkindness {
+    /// Makes it that of the models to come on this thread.
+    pub fn apply(self) {
+        UNKINDNESS.set(self);
+    }
 }
 
 /// Plain data of one execution: loom runs all its threads on one, so no two touch it at once.
@@ -96,36 +195,38 @@ impl Budget {
 
 /// `FUTEX_WAIT_BITSET`.
 pub fn futex_wait(word: &impl Word, expected: u32, deadline: Option<Deadline>) -> Outcome {
-    let me = {
+    let me = Arc::new(Sleeper {
+        word: AtomicUsize::new(word.address().0),
+        woken: AtomicBool::new(false),
+        thread: thread::current(),
+    });
+    {
         let mut bucket = BUCKET.lock().unwrap();
         if word.peek() != expected {
             return Outcome::Differed;
         }
-        let me = Arc::new(Sleeper {
-            word: AtomicUsize::new(word.address().0),
-            woken: AtomicBool::new(false),
-            bell: Notify::new(),
-        });
         bucket.push_back(me.clone());
-        me
-    };
-    loop {
-        me.bell.wait();
-        if me.woken.load(StdRelaxed) {
+    }
+    let early = match deadline {
+        Some(Deadline(When::Soon)) => Outcome::TimedOut,
+        Some(Deadline(When::Never)) => Outcome::Interrupted,
+        Some(Deadline(When::AfterASignal)) if SIGNALS_LEFT.take() => Outcome::Interrupted,
+        Some(Deadline(When::AfterASignal)) => Outcome::TimedOut,
+        None if SPURIOUS_LEFT.take() => Outcome::Woken,
+        None => {
+            while !me.woken.load(StdRelaxed) {
+                thread::park();
+            }
             return Outcome::Woken;
         }
-        let early = match deadline {
-            Some(Deadline::SOON) => Outcome::TimedOut,
-            Some(Deadline::NEVER) => Outcome::Interrupted,
-            None if SPURIOUS_LEFT.take() => Outcome::Woken,
-            None => continue, // the bell returns for no reason once only
-        };
-        let mut bucket = BUCKET.lock().unwrap();
-        let Some(place) = bucket.iter().position(|sleeper| Arc::ptr_eq(sleeper, &me)) else {
-            return Outcome::Woken; // picked meanwhile: the wake counts
-        };
-        bucket.remove(place);
-        return early;
+    };
+    if UNKINDNESS.get().late {
+        thread::yield_now();
+    }
+    if me.leave() {
+        early
+    } else {
+        Outcome::Woken // picked meanwhile: the wake counts
     }
 }
 
@@ -143,7 +244,7 @@ pub fn futex_wake(word: Address, count: u32) -> usize {
     });
     drop(bucket);
     for sleeper in &picked {
-        sleeper.bell.notify();
+        sleeper.thread.unpark();
     }
     picked.len()
 }
@@ -173,21 +274,28 @@ pub fn futex_requeue(
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Differed;
 
-/// A point in time: one that may come at any moment, or never.
+/// A point in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Deadline {
-    comes: bool,
+pub struct Deadline(When);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum When {
+    Soon,
+    AfterASignal,
+    Never,
 }
 
 impl Deadline {
-    /// May come at any moment.
-    pub const SOON: Deadline = Deadline { comes: true };
+    /// Comes at any moment of a wait.
+    pub const SOON: Deadline = Deadline(When::Soon);
+    /// Comes at any moment of a wait, but the first such wait of an execution a signal ends.
+    pub const AFTER_A_SIGNAL: Deadline = Deadline(When::AfterASignal);
     /// Does not come.
-    pub const NEVER: Deadline = Deadline { comes: false };
+    pub const NEVER: Deadline = Deadline(When::Never);
 
     /// Whether this is `NEVER`.
     pub fn is_never(self) -> bool {
-        !self.comes
+        self == Deadline::NEVER
     }
 
     /// Not yet: it comes while a thread sleeps.

@@ -264,9 +264,11 @@ pub fn futex_of(tid: u32) -> Option<usize> {
     usize::from_str_radix(word, 16).ok()
 }
 
-/// Whether this kernel shows the system call in which a thread sleeps (proc_pid_syscall(5)).
+/// Whether this kernel shows the system call in which a thread sleeps (proc_pid_syscall(5)). Under
+/// an emulator, which says so (`scripts/aarch64.sh`), it shows the host's.
 pub fn tells_futexes() -> bool {
-    fs::read_to_string("/proc/thread-self/syscall").is_ok()
+    std::env::var_os("THREADBARE_EMULATED").is_none()
+        && fs::read_to_string("/proc/thread-self/syscall").is_ok()
 }
 
 /// Wakes whoever sleeps on the word at `address`, for no reason.

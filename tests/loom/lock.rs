@@ -1,39 +1,208 @@
-use loom::cell::UnsafeCell;
-use loom::thread;
-use std::sync::Arc;
-use threadbare::raw::lock::RawLock;
-use threadbare::raw::park::Limit;
+//! Models of `Lock` (LOCK).
 
-struct Shared {
+use crate::model::{Data, Doomed, INTERRUPTIBLE, SOON, check, check_limited, check_spurious};
+use threadbare::primitive::Deadline;
+use threadbare::raw::lock::{NotLocked, RawLock};
+use threadbare::raw::park::{GaveUp, Limit};
+
+struct Locked {
     lock: RawLock,
-    value: UnsafeCell<u32>,
+    data: Data,
 }
-unsafe impl Sync for Shared {}
-unsafe impl Send for Shared {}
 
-#[test]
-fn mutual_exclusion() {
-    let mut b = loom::model::Builder::new();
-    b.preemption_bound = Some(3);
-    b.check(|| {
-        let s = Arc::new(Shared {
+impl Locked {
+    fn new() -> Locked {
+        Locked {
             lock: RawLock::new(),
-            value: UnsafeCell::new(0),
-        });
-        let t: Vec<_> = (0..2)
-            .map(|_| {
-                let s = s.clone();
-                thread::spawn(move || {
-                    s.lock.acquire(Limit::NONE).unwrap();
-                    s.value.with_mut(|v| unsafe { *v += 1 });
-                    s.lock.release().unwrap();
-                })
-            })
-            .collect();
-        for t in t {
-            t.join().unwrap();
+            data: Data::new(),
         }
-        s.lock.acquire(Limit::NONE).unwrap();
-        assert_eq!(s.value.with(|v| unsafe { *v }), 2);
+    }
+
+    /// Locked by the first thread.
+    fn held() -> Locked {
+        let locked = Locked::new();
+        assert!(locked.lock.try_acquire());
+        locked
+    }
+
+    /// One acquire, one access, one release.
+    fn section(&self, limit: Limit) -> Result<(), GaveUp> {
+        self.lock.acquire(limit)?;
+        self.data.add(1);
+        self.lock.release().unwrap();
+        Ok(())
+    }
+
+    fn release(&self) -> Result<(), GaveUp> {
+        self.data.add(1);
+        self.lock.release().unwrap();
+        Ok(())
+    }
+
+    fn is_free(&self) -> bool {
+        !self.lock.is_locked() && !self.lock.has_waiters()
+    }
+}
+
+// Bound 3, 0.8 s. Fails if `acquire_asleep` has `if` for `while`.
+#[test]
+fn lock_3_only_one_thread_at_a_time_has_the_lock() {
+    let section: fn(&Locked) -> _ = |locked| locked.section(Limit::NONE);
+    check_spurious(3, Locked::new, [section; 3], |locked, _| {
+        assert_eq!(locked.data.get(), 3);
+        assert!(locked.is_free());
     });
+}
+
+// Bound 3, < 0.1 s. Fails if the Acquire in `try_acquire`, or the Release in `release`, is Relaxed.
+#[test]
+fn mem_1_an_attempt_that_succeeds_sees_what_was_before_the_release() {
+    check(
+        3,
+        Locked::held,
+        [
+            |locked| {
+                locked.data.add(1);
+                locked.lock.release().unwrap();
+            },
+            |locked| {
+                if locked.lock.try_acquire() {
+                    assert_eq!(locked.data.get(), 1);
+                }
+            },
+        ],
+        |_, _| {},
+    );
+}
+
+// Bound 3, < 0.1 s. Fails if the Acquire in `acquire_asleep`, or the Release in
+// `release_contended`, is Relaxed.
+#[test]
+fn mem_1_a_waiter_sees_what_was_before_the_release() {
+    check(
+        3,
+        Locked::held,
+        [Locked::release, |locked| locked.section(Limit::NONE)],
+        |locked, _| assert_eq!(locked.data.get(), 2),
+    );
+}
+
+// Bound 3, < 0.1 s. Fails if the Acquire in `last_attempt` is Relaxed.
+#[test]
+fn mem_1_a_timeout_that_gets_the_lock_after_all_sees_what_was_before_the_release() {
+    check_limited(
+        3,
+        Locked::held,
+        [Locked::release, |locked| locked.section(SOON)],
+        |locked, results| {
+            let sections = results.iter().filter(|result| result.is_ok()).count();
+            assert_eq!(locked.data.get() as usize, sections);
+            assert!(!locked.lock.is_locked());
+        },
+    );
+}
+
+// Bound 3, 0.2 s. Fails if `release_contended` does not wake, or `acquire_asleep` takes the lock
+// without WAITERS.
+#[test]
+fn lock_12_each_of_two_waiters_gets_the_lock() {
+    let wait: fn(&Locked) -> _ = |locked| locked.section(Limit::NONE);
+    check(
+        3,
+        Locked::held,
+        [Locked::release, wait, wait],
+        |locked, _| assert_eq!(locked.data.get(), 3),
+    );
+}
+
+// Bound 3, 0.3 s. Fails if who gives up clears WAITERS.
+#[test]
+fn lock_12_a_timeout_racing_a_release_loses_no_wake() {
+    check_limited(
+        3,
+        Locked::held,
+        [
+            Locked::release,
+            |locked| locked.section(SOON),
+            |locked| locked.section(Limit::NONE),
+        ],
+        |locked, [_, timed, untimed]| {
+            assert_eq!(untimed, Ok(()));
+            assert_eq!(locked.data.get(), 2 + u32::from(timed.is_ok()));
+            assert!(!locked.lock.is_locked());
+        },
+    );
+}
+
+// Bound 3, 0.3 s. Fails if who gives up clears WAITERS.
+#[test]
+fn lock_12_an_interruption_racing_a_release_loses_no_wake() {
+    check_limited(
+        3,
+        Locked::held,
+        [
+            Locked::release,
+            |locked| locked.section(INTERRUPTIBLE),
+            |locked| locked.section(Limit::NONE),
+        ],
+        |locked, [_, interrupted, untimed]| {
+            assert_ne!(interrupted, Err(GaveUp::TimedOut));
+            assert_eq!(untimed, Ok(()));
+            assert!(!locked.lock.is_locked());
+        },
+    );
+}
+
+// Bound 3, 0.4 s. Fails if `park` returns every interruption.
+#[test]
+fn sig_2_a_signal_does_not_end_a_wait_that_is_not_interruptible() {
+    check_limited(
+        3,
+        Locked::held,
+        [
+            Locked::release,
+            |locked| locked.section(Limit::until(Deadline::AFTER_A_SIGNAL)),
+            |locked| locked.section(Limit::NONE),
+        ],
+        |locked, [_, disturbed, untimed]| {
+            assert_ne!(disturbed, Err(GaveUp::Interrupted));
+            assert_eq!(untimed, Ok(()));
+            assert!(!locked.lock.is_locked());
+        },
+    );
+}
+
+// Bound 3, < 0.1 s. Fails if `release`, or `release_contended`, loads and then stores.
+#[test]
+fn lock_10_of_two_releases_of_one_acquisition_exactly_one_errs() {
+    fn contended() -> Locked {
+        let locked = Locked::held();
+        locked.lock.announce_waiter();
+        locked
+    }
+    let release: fn(&Locked) -> _ = |locked| locked.lock.release();
+    for new in [Locked::held, contended] {
+        check(3, new, [release; 2], |locked, results| {
+            assert!(results.contains(&Ok(())) && results.contains(&Err(NotLocked)));
+            assert!(locked.is_free());
+        });
+    }
+}
+
+// Bound 3, < 0.1 s. Fails if `release`, or `release_contended`, reads the word again after it has
+// freed the lock.
+#[test]
+fn lock_the_next_owner_may_destroy_it() {
+    check(
+        3,
+        || Doomed::new(Locked::held()),
+        [
+            |locked: &Doomed<Locked>| locked.lock.release().unwrap(),
+            |locked| {
+                locked.section(Limit::NONE).unwrap();
+                locked.destroy();
+            },
+        ],
+        |_, _| {},
+    );
 }

@@ -1,0 +1,166 @@
+//! Models of `RLock` (RLOCK).
+
+use crate::model::{Data, Doomed, SOON, check, check_limited, check_spurious};
+use threadbare::raw::park::{GaveUp, Limit};
+use threadbare::raw::rlock::{NotOwner, RawRLock};
+
+/// What the public type does around the protocol.
+pub fn acquire(lock: &RawRLock, limit: Limit) -> Result<(), GaveUp> {
+    if lock.try_acquire().unwrap() {
+        Ok(())
+    } else {
+        lock.acquire_contended(limit)
+    }
+}
+
+struct Locked {
+    lock: RawRLock,
+    data: Data,
+}
+
+impl Locked {
+    fn new() -> Locked {
+        Locked {
+            lock: RawRLock::new(),
+            data: Data::new(),
+        }
+    }
+
+    /// Locked by the first thread.
+    fn held() -> Locked {
+        let locked = Locked::new();
+        assert_eq!(locked.lock.try_acquire(), Ok(true));
+        locked
+    }
+
+    fn section(&self, limit: Limit) -> Result<(), GaveUp> {
+        acquire(&self.lock, limit)?;
+        self.release();
+        Ok(())
+    }
+
+    fn release(&self) {
+        assert!(self.lock.is_owned());
+        self.data.add(1);
+        self.lock.release().unwrap();
+    }
+}
+
+// Bound 2, 1.4 s. Fails if `release` frees the lock at depth 2.
+#[test]
+fn rlock_5_only_the_last_release_lets_another_in() {
+    let nested: fn(&Locked) = |locked| {
+        acquire(&locked.lock, Limit::NONE).unwrap();
+        locked.data.add(1);
+        acquire(&locked.lock, SOON).unwrap();
+        assert_eq!(locked.lock.depth(), 2);
+        locked.data.add(1);
+        locked.lock.release().unwrap();
+        locked.release();
+        assert_eq!(locked.lock.depth(), 0);
+    };
+    let plain: fn(&Locked) = |locked| locked.section(Limit::NONE).unwrap();
+    check_spurious(2, Locked::new, [nested, nested, plain], |locked, _| {
+        assert_eq!(locked.data.get(), 7);
+        assert!(!locked.lock.is_locked());
+    });
+}
+
+// Bound 3, 0.1 s. Fails if `release` asks whether the lock is locked, not whether it is the
+// caller's.
+#[test]
+fn rlock_6_a_release_by_another_thread_errs_and_frees_nothing() {
+    check(
+        3,
+        Locked::held,
+        [
+            |locked: &Locked| locked.release(),
+            |locked| locked.section(Limit::NONE).unwrap(),
+            |locked| assert_eq!(locked.lock.release(), Err(NotOwner)),
+        ],
+        |locked, _| assert_eq!(locked.data.get(), 2),
+    );
+}
+
+// Bound 3, 3.5 s. Fails if `free` clears `owner` after the release, or never, or
+// `acquire_contended` sets it first.
+#[test]
+fn rlock_11_only_the_owner_finds_itself_the_owner() {
+    let look: fn(&Locked) = |locked| {
+        assert!(!locked.lock.is_owned());
+        locked.section(Limit::NONE).unwrap();
+        assert!(!locked.lock.is_owned());
+    };
+    check(
+        3,
+        Locked::held,
+        [|locked| locked.release(), look, look],
+        |locked, _| assert_eq!(locked.data.get(), 3),
+    );
+}
+
+// Bound 3, < 0.1 s. Fails if `acquire_all` sets depth 1.
+#[test]
+fn rlock_8_giving_the_lock_up_and_taking_it_back_restores_the_depth() {
+    check(
+        3,
+        Locked::held,
+        [
+            |locked: &Locked| {
+                locked.lock.try_acquire().unwrap();
+                // SAFETY: this thread holds the lock, twice.
+                let depth = unsafe { locked.lock.release_all() };
+                locked.lock.acquire_all(depth, false);
+                assert_eq!(locked.lock.depth(), 2);
+                locked.lock.release().unwrap();
+                locked.release();
+            },
+            |locked| locked.section(Limit::NONE).unwrap(),
+        ],
+        |locked, _| {
+            assert_eq!(locked.data.get(), 2);
+            assert!(!locked.lock.is_locked());
+        },
+    );
+}
+
+// Bound 3, 2.2 s. Fails if `acquire_contended` notes the owner also when it gave up, or who gives
+// up clears WAITERS.
+#[test]
+fn rlock_3_a_timeout_racing_a_release_loses_no_wake() {
+    check_limited(
+        3,
+        Locked::held,
+        [
+            |locked: &Locked| {
+                locked.release();
+                Ok(())
+            },
+            |locked| locked.section(SOON),
+            |locked| locked.section(Limit::NONE),
+        ],
+        |locked, [_, timed, untimed]| {
+            assert_eq!(untimed, Ok(()));
+            assert_eq!(locked.data.get(), 2 + u32::from(timed.is_ok()));
+            assert!(!locked.lock.is_locked());
+        },
+    );
+}
+
+// Bound 3, < 0.1 s. Fails if `free` clears `owner` after the release, or `RawLock::release` reads
+// the word again.
+#[test]
+fn rlock_the_next_owner_may_destroy_it() {
+    check(
+        3,
+        || Doomed::new(Locked::held()),
+        [
+            |locked: &Doomed<Locked>| locked.release(),
+            |locked| {
+                locked.section(Limit::NONE).unwrap();
+                locked.destroy();
+            },
+        ],
+        |_, _| {},
+    );
+}
