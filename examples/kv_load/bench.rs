@@ -34,10 +34,27 @@ pub fn run(options: &Options) -> Result<()> {
 }
 
 /// Compares the p99 of a few clients without and with stalled others.
+///
+/// On a machine that does other things a p99 jumps by more than what is looked for, so one good
+/// attempt out of a few suffices: clients that really slow the others would spoil each.
 pub fn stall(options: &Options) -> Result<()> {
-    const ROUNDS: usize = 7;
+    const ATTEMPTS: usize = 3;
+    const MOST: f64 = 2.0;
     let address = options.address()?;
     let stalled = options.number("--stalled", 100)? as usize;
+    for _ in 0..ATTEMPTS {
+        let ratio = stall_ratio(address, stalled)?;
+        println!("median ratio of p99 beside {stalled} stalled clients: {ratio:.2}");
+        if ratio <= MOST {
+            return Ok(());
+        }
+    }
+    Err("stalled clients slow the others".to_owned())
+}
+
+/// The median over some rounds of the p99 beside stalled clients to that without.
+fn stall_ratio(address: SocketAddr, stalled: usize) -> Result<f64> {
+    const ROUNDS: usize = 7;
     let load = Load {
         clients: 8,
         requests: 2_500,
@@ -45,7 +62,7 @@ pub fn stall(options: &Options) -> Result<()> {
     };
     load.run(address)?; // once for nothing
     let mut ratios = Vec::new();
-    for round in 1..=ROUNDS {
+    for _ in 0..ROUNDS {
         let (_, alone) = load.run(address)?;
         let mut others = Vec::new();
         for _ in 0..stalled {
@@ -56,17 +73,11 @@ pub fn stall(options: &Options) -> Result<()> {
         let (_, beside) = load.run(address)?;
         drop(others);
         let (alone, beside) = (percentile(&alone, 0.99), percentile(&beside, 0.99));
-        println!("round {round}: p99 {alone:.1?} alone, {beside:.1?} beside {stalled} stalled");
+        println!("p99 {alone:.1?} alone, {beside:.1?} beside them");
         ratios.push(beside.as_secs_f64() / alone.as_secs_f64());
     }
     ratios.sort_by(f64::total_cmp);
-    let median = ratios[ROUNDS / 2];
-    println!("median ratio of p99: {median:.2}");
-    if median > 2.0 {
-        Err("stalled clients slow the others".to_owned())
-    } else {
-        Ok(())
-    }
+    Ok(ratios[ROUNDS / 2])
 }
 
 /// A closed loop of clients, each on a thread of its own.
