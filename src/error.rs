@@ -93,6 +93,17 @@ pub struct OsError(pub(crate) Errno);
 
 impl OsError {
     /// The number, as `errno` has it.
+    ///
+    /// ```
+    /// use threadbare::{Error, Thread};
+    ///
+    /// let thread = Thread::builder().stack_size(1 << 47).build()?;
+    /// match thread.start() {
+    ///     Err(Error::Start(refused)) => assert!(refused.raw_os_error() > 0),
+    ///     other => panic!("{other:?}"),
+    /// }
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn raw_os_error(self) -> i32 {
         self.0.raw_os_error()
@@ -109,6 +120,12 @@ impl std::error::Error for OsError {}
 
 impl Error {
     /// Which exception Python raises here.
+    ///
+    /// ```
+    /// use threadbare::{Error, ErrorKind};
+    ///
+    /// assert_eq!(Error::ZeroPermits.kind(), ErrorKind::Value);
+    /// ```
     #[must_use]
     pub const fn kind(&self) -> ErrorKind {
         match self {
