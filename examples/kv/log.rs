@@ -112,11 +112,11 @@ impl Log {
                 synced = Instant::now();
             }
             if let Err(error) = result {
+                queue.change(|queue| queue.failed = true);
                 if !failed {
-                    eprintln!("kv: the log cannot be written, writes are refused: {error}");
+                    complain!("the log cannot be written, writes are refused: {error}");
                 }
                 failed = true;
-                queue.change(|queue| queue.failed = true);
             }
             if ending {
                 return !failed;
@@ -133,7 +133,7 @@ fn write_batch(file: &mut File, batch: &[u8]) -> io::Result<()> {
             .set_len(before)
             .and_then(|()| file.seek(SeekFrom::Start(before)));
         if let Err(error) = cut {
-            eprintln!("kv: a partly written batch could not be cut off the log: {error}");
+            complain!("a partly written batch could not be cut off the log: {error}");
         }
     })
 }
@@ -193,8 +193,8 @@ pub fn replay(
         }
     }
     if !records.is_empty() {
-        eprintln!(
-            "kv: {}: the last record is incomplete and was cut off",
+        complain!(
+            "{}: the last record is incomplete and was cut off",
             path.display()
         );
         file.set_len(good).map_err(|error| explain(&error))?;

@@ -5,6 +5,15 @@
 //! for all expired keys; an `Event` that a signal handler sets to stop everything. `--help` says
 //! what the log keeps and what it may lose.
 
+/// Says something on stderr. Unlike `eprintln!` it does not panic if nobody can be told: a thread
+/// that serves goes on.
+macro_rules! complain {
+    ($($text:tt)*) => {{
+        let text = format!("kv: {}\n", format_args!($($text)*));
+        let _ = std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes());
+    }};
+}
+
 mod clients;
 mod command;
 mod config;
@@ -46,7 +55,7 @@ fn main() -> ExitCode {
 }
 
 fn fail(error: &str) -> ExitCode {
-    eprintln!("kv: {error}");
+    complain!("{error}");
     ExitCode::FAILURE
 }
 

@@ -103,7 +103,7 @@ pub fn run(server: Server, listener: TcpListener, log: Option<Flock<File>>) -> R
     if !server.clients.join(Deadline::after(GRACE)?) {
         server.clients.shut_down(Shutdown::Both);
         if !server.clients.join(Deadline::after(GRACE)?) {
-            eprintln!("kv: {} connections did not end", server.clients.count());
+            complain!("{} connections did not end", server.clients.count());
         }
     }
     server.store.log().close();
@@ -120,7 +120,7 @@ fn accept_all(server: &'static Server, listener: &TcpListener) {
             Ok((stream, address)) => {
                 refused_before = false;
                 if let Err(refused) = admit(server, stream, address) {
-                    eprintln!("kv: {refused}");
+                    complain!("{refused}");
                     pause();
                 }
             }
@@ -134,7 +134,7 @@ fn accept_all(server: &'static Server, listener: &TcpListener) {
             // Out of file descriptors or memory: others will leave.
             Err(error) => {
                 if !refused_before {
-                    eprintln!("kv: cannot accept: {error}");
+                    complain!("cannot accept: {error}");
                 }
                 refused_before = true;
                 pause();
