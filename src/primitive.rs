@@ -94,6 +94,11 @@ mod real {
         unsafe { futex::requeue(from, expected, to, count) }
     }
 
+    /// Nanoseconds on the monotonic clock.
+    pub fn nanos() -> i64 {
+        Deadline::now().nanos()
+    }
+
     /// Tells the CPU that this is a spin loop.
     #[inline]
     pub fn pause() {

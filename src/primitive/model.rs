@@ -313,6 +313,11 @@ pub fn cpus() -> u32 {
 pub fn pause() {}
 
 /// See `cpus`.
+pub fn nanos() -> i64 {
+    0
+}
+
+/// See `cpus`.
 pub fn yield_now() {}
 
 loom::thread_local! {

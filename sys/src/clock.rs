@@ -77,6 +77,12 @@ impl Deadline {
         Some(Duration::from_nanos(u64::try_from(left).unwrap_or(0)))
     }
 
+    /// Nanoseconds since the clock's start; never negative. For measuring how long something took.
+    #[must_use]
+    pub const fn nanos(self) -> i64 {
+        self.nanos
+    }
+
     /// As the kernel takes it. `NEVER` is the kernel's own end of time, which it accepts.
     pub(crate) fn timespec(self) -> Timespec {
         Timespec {
