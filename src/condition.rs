@@ -164,80 +164,54 @@ pub unsafe trait CondLock {
 #[derive(Debug)]
 pub struct OwnerProof<'a>(&'a RawRLock);
 
+/// The methods that a lock, or what it points to, has already.
+macro_rules! forwarded {
+    ($self:ident => $lock:expr) => {
+        #[inline]
+        fn acquire(&$self) {
+            $lock.acquire();
+        }
+
+        #[inline]
+        fn try_acquire(&$self) -> bool {
+            $lock.try_acquire()
+        }
+
+        #[inline]
+        fn acquire_until(&$self, deadline: Deadline) -> bool {
+            $lock.acquire_until(deadline)
+        }
+
+        #[inline]
+        fn acquire_timeout(&$self, timeout: Duration) -> Result<bool, Error> {
+            $lock.acquire_timeout(timeout)
+        }
+
+        #[inline]
+        fn acquire_interruptible(&$self, deadline: Deadline) -> Result<bool, Error> {
+            $lock.acquire_interruptible(deadline)
+        }
+
+        #[inline]
+        fn release(&$self) -> Result<(), Error> {
+            $lock.release()
+        }
+
+        #[inline]
+        fn locked(&$self) -> bool {
+            $lock.locked()
+        }
+    };
+}
+
 // SAFETY: leaves `owner_proof` out.
 unsafe impl CondLock for Lock {
-    #[inline]
-    fn acquire(&self) {
-        self.acquire();
-    }
-
-    #[inline]
-    fn try_acquire(&self) -> bool {
-        self.try_acquire()
-    }
-
-    #[inline]
-    fn acquire_until(&self, deadline: Deadline) -> bool {
-        self.acquire_until(deadline)
-    }
-
-    #[inline]
-    fn acquire_timeout(&self, timeout: Duration) -> Result<bool, Error> {
-        self.acquire_timeout(timeout)
-    }
-
-    #[inline]
-    fn acquire_interruptible(&self, deadline: Deadline) -> Result<bool, Error> {
-        self.acquire_interruptible(deadline)
-    }
-
-    #[inline]
-    fn release(&self) -> Result<(), Error> {
-        self.release()
-    }
-
-    #[inline]
-    fn locked(&self) -> bool {
-        self.locked()
-    }
+    forwarded!(self => self);
 }
 
 // SAFETY: the proof is of the lock itself.
 unsafe impl CondLock for RLock {
-    #[inline]
-    fn acquire(&self) {
-        self.acquire();
-    }
-
-    #[inline]
-    fn try_acquire(&self) -> bool {
-        self.try_acquire()
-    }
-
-    #[inline]
-    fn acquire_until(&self, deadline: Deadline) -> bool {
-        self.acquire_until(deadline)
-    }
-
-    #[inline]
-    fn acquire_timeout(&self, timeout: Duration) -> Result<bool, Error> {
-        self.acquire_timeout(timeout)
-    }
-
-    #[inline]
-    fn acquire_interruptible(&self, deadline: Deadline) -> Result<bool, Error> {
-        self.acquire_interruptible(deadline)
-    }
-
-    #[inline]
-    fn release(&self) -> Result<(), Error> {
-        self.release()
-    }
-
-    #[inline]
-    fn locked(&self) -> bool {
-        self.locked()
-    }
+    forwarded!(self => self);
 
     #[inline]
     fn is_held(&self) -> bool {
@@ -250,44 +224,11 @@ unsafe impl CondLock for RLock {
     }
 }
 
-macro_rules! forward {
+macro_rules! cond_lock_for_pointer {
     ($pointer:ty) => {
         // SAFETY: everything is forwarded to the one lock that the pointer points to for life.
         unsafe impl<L: CondLock + ?Sized> CondLock for $pointer {
-            #[inline]
-            fn acquire(&self) {
-                (**self).acquire();
-            }
-
-            #[inline]
-            fn try_acquire(&self) -> bool {
-                (**self).try_acquire()
-            }
-
-            #[inline]
-            fn acquire_until(&self, deadline: Deadline) -> bool {
-                (**self).acquire_until(deadline)
-            }
-
-            #[inline]
-            fn acquire_timeout(&self, timeout: Duration) -> Result<bool, Error> {
-                (**self).acquire_timeout(timeout)
-            }
-
-            #[inline]
-            fn acquire_interruptible(&self, deadline: Deadline) -> Result<bool, Error> {
-                (**self).acquire_interruptible(deadline)
-            }
-
-            #[inline]
-            fn release(&self) -> Result<(), Error> {
-                (**self).release()
-            }
-
-            #[inline]
-            fn locked(&self) -> bool {
-                (**self).locked()
-            }
+            forwarded!(self => (**self));
 
             #[inline]
             fn is_held(&self) -> bool {
@@ -302,8 +243,8 @@ macro_rules! forward {
     };
 }
 
-forward!(&L);
-forward!(Arc<L>);
+cond_lock_for_pointer!(&L);
+cond_lock_for_pointer!(Arc<L>);
 
 /// What a predicate may return: something that is true or not.
 ///
