@@ -10,7 +10,11 @@ ulimit -n "$(ulimit -H -n)"
 : >"$folder/output"
 "$programs/kv" --port 0 --log "$folder/log" >"$folder/output" &
 server=$!
-trap 'kill -KILL $server 2>/dev/null; rm -rf "$folder"' EXIT
+finish() {
+    kill -KILL $server 2>/dev/null || true # stopped, if all went well
+    rm -rf "$folder"
+}
+trap finish EXIT
 port=
 for _ in $(seq 300); do
     port=$(sed -n 's/^listening on .*:\([0-9]*\)$/\1/p' "$folder/output")
