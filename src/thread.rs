@@ -73,7 +73,7 @@ pub struct Thread {
 /// A thread's record, shared by its handles and the thread itself.
 struct Inner {
     lifecycle: RawLifecycle,
-    /// Taken when the thread is made, known to others once it is started.
+    /// Who the thread is: taken when it is made, told to others as its ident once it is started.
     token: u64,
     name: Locked<Name>,
     /// Written under the lock of `target`, and only before the start.
@@ -87,15 +87,6 @@ struct Inner {
 }
 
 impl Inner {
-    fn token(&self) -> u64 {
-        self.token
-    }
-
-    /// How the thread goes by towards others.
-    fn ident(&self) -> u64 {
-        self.token
-    }
-
     fn usable_stack(&self) -> usize {
         match (self.stack_size, stack_size()) {
             (0, 0) => DEFAULT_STACK,
@@ -295,10 +286,7 @@ impl Thread {
     /// ```
     #[must_use]
     pub fn ident(&self) -> Option<u64> {
-        self.inner
-            .lifecycle
-            .is_started()
-            .then(|| self.inner.ident())
+        self.inner.lifecycle.is_started().then(|| self.inner.token)
     }
 
     /// The kernel's id of the thread, as [`get_native_id`] gives it in the thread; `None` before

@@ -410,6 +410,7 @@ fn sig_6_forty_signals_do_not_stretch_or_cut_half_a_second() {
             for waiter in &waiters {
                 send(waiter.tid(), PLAIN);
             }
+            // The signals are to be spread over the wait; nothing is concluded from the pause.
             thread::sleep(Duration::from_millis(12));
         }
         for waiter in waiters {

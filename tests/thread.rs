@@ -594,7 +594,7 @@ fn ruling_13_join_waits_for_the_destructors_of_pthread_keys() {
     let _watchdog = watchdog();
     static RAN: AtomicU32 = AtomicU32::new(0);
     extern "C" fn destroy(_value: *mut libc::c_void) {
-        // Time for a join that does not wait for this to return before it.
+        // Waits for no state: it makes room for a join that would not wait for this to return.
         std::thread::sleep(SHORT);
         RAN.fetch_add(1, Relaxed);
     }

@@ -81,16 +81,16 @@ impl Clients {
         self.connected.lock().len()
     }
 
+    /// Those connected now; what is done with each needs no lock.
+    fn all(&self) -> Vec<Arc<Client>> {
+        let connected = self.connected.lock();
+        connected.values().map(|s| s.client.clone()).collect()
+    }
+
     /// What CLIENT LIST says.
     pub fn list(&self) -> String {
-        let clients: Vec<_> = self
-            .connected
-            .lock()
-            .values()
-            .map(|s| s.client.clone())
-            .collect();
         let mut text = String::new();
-        for client in clients {
+        for client in self.all() {
             let name = client.name.lock().clone();
             let name = String::from_utf8_lossy(&name);
             let age = client.since.elapsed().as_secs();
@@ -106,13 +106,7 @@ impl Clients {
 
     /// Ends the given direction of every connection.
     pub fn shut_down(&self, direction: Shutdown) {
-        let clients: Vec<_> = self
-            .connected
-            .lock()
-            .values()
-            .map(|s| s.client.clone())
-            .collect();
-        for client in clients {
+        for client in self.all() {
             // One that is gone already needs no end.
             let _ = client.stream.shutdown(direction);
         }

@@ -34,7 +34,7 @@ impl Drop for End {
 pub(super) fn become_thread(inner: &Arc<Inner>) {
     END.with(|end| *end.borrow_mut() = Some(End(inner.clone())));
     CURRENT.set(Arc::as_ptr(inner));
-    adopt_token(inner.token());
+    adopt_token(inner.token);
 }
 
 /// Calls `look` with this thread's record, if the crate started it.

@@ -99,7 +99,7 @@ impl Inner {
         if !self.lifecycle.is_started() {
             return Err(Error::NotStarted);
         }
-        if self.token() == thread_token() {
+        if self.token == thread_token() {
             return Err(Error::JoinSelf);
         }
         Ok(())

@@ -64,7 +64,7 @@ fn report() {
             let named = inner
                 .name
                 .try_with(|name| write!(text, "\nthread {}", Quoted(name)));
-            named.unwrap_or_else(|| write!(text, "\nthread with ident {}", inner.ident()))
+            named.unwrap_or_else(|| write!(text, "\nthread with ident {}", inner.token))
         }
         None => write!(text, "\nthread"),
     });
