@@ -47,6 +47,12 @@ pub enum Error {
     NotStarted,
     /// A thread was to join itself (THR-16).
     JoinSelf,
+    /// A thread was joined that this crate did not start, and that is not the main one (DUM-3).
+    JoinDummy,
+    /// A thread's target has been run already (THR-13).
+    TargetUsed,
+    /// The end of the program has begun (EXIT-4).
+    ShuttingDown,
     /// The daemon flag of a thread was to be changed after its start (THR-19).
     DaemonAfterStart,
     /// A stack size is below 32 KiB or beyond any address space (MOD-13).
@@ -135,6 +141,9 @@ impl Error {
             | Error::AlreadyStarted
             | Error::NotStarted
             | Error::JoinSelf
+            | Error::JoinDummy
+            | Error::TargetUsed
+            | Error::ShuttingDown
             | Error::DaemonAfterStart => ErrorKind::Runtime,
             Error::InvalidTimeout
             | Error::ZeroPermits
@@ -175,6 +184,9 @@ impl fmt::Display for Error {
             Error::AlreadyStarted => "threads can only be started once",
             Error::NotStarted => "cannot join a thread before it is started",
             Error::JoinSelf => "cannot join the current thread",
+            Error::JoinDummy => "cannot join a thread that threadbare did not start",
+            Error::TargetUsed => "the target of this thread has been run already",
+            Error::ShuttingDown => "the end of the program has begun",
             Error::DaemonAfterStart => "cannot set the daemon flag of a started thread",
             Error::InvalidStackSize => "stack size not valid",
             Error::Start(errno) => return write!(f, "cannot start a thread: {errno}"),

@@ -45,6 +45,32 @@ impl<T> Locked<T> {
         self.lock.try_acquire().then(|| self.locked(access))
     }
 
+    /// Takes the lock without lending the value; for those who need several locks at once.
+    pub(crate) fn hold(&self) {
+        let taken = self.lock.acquire(Limit::NONE);
+        debug_assert_eq!(taken, Ok(()), "a wait without limit does not give up");
+    }
+
+    /// The value, for who holds the lock.
+    ///
+    /// # Safety
+    /// The caller has taken the lock by [`hold`](Locked::hold), and uses one such reference at a
+    /// time.
+    #[expect(clippy::mut_from_ref, reason = "the lock makes the access exclusive")]
+    pub(crate) unsafe fn held(&self) -> &mut T {
+        // SAFETY: the lock is the caller's, as is any other reference.
+        unsafe { &mut *self.value.get() }
+    }
+
+    /// Releases the lock.
+    ///
+    /// # Safety
+    /// The caller has taken the lock by [`hold`](Locked::hold), in this process or, before a fork,
+    /// in its parent.
+    pub(crate) unsafe fn let_go(&self) {
+        drop(Release(&self.lock));
+    }
+
     /// Calls `access` and releases the lock, which the caller has taken, also on a panic.
     fn locked<R>(&self, access: impl FnOnce(&mut T) -> R) -> R {
         let _release = Release(&self.lock);

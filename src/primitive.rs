@@ -39,6 +39,7 @@ mod real {
     pub use threadbare_sys::clock::Deadline;
     use threadbare_sys::futex::{self, Outcome};
     pub use threadbare_sys::sched::{cpus, yield_now};
+    use threadbare_sys::tid;
 
     /// An atomic that threads can sleep on: itself, or its lower half.
     pub trait Word {
@@ -126,16 +127,24 @@ mod real {
         TOKEN.with(|own| own.store(token, Relaxed));
     }
 
+    /// The token of the thread that the process began with; known to others before that thread
+    /// asks for it.
+    pub const INITIAL_THREAD: u64 = 1;
+
     /// A token that no thread has or had.
     pub fn fresh_token() -> u64 {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
+        static NEXT: AtomicU64 = AtomicU64::new(INITIAL_THREAD + 1);
         // Relaxed: only that no two calls get the same matters. 2^64 threads do not come.
         NEXT.fetch_add(1, Relaxed)
     }
 
     #[cold]
     fn take_token() -> u64 {
-        let token = fresh_token();
+        let token = if tid::is_initial_thread() {
+            INITIAL_THREAD
+        } else {
+            fresh_token()
+        };
         // A signal handler may have been here meanwhile; then its token is the thread's.
         let taken = TOKEN.with(|own| own.compare_exchange(0, token, Relaxed, Relaxed));
         taken.err().unwrap_or(token)

@@ -1,40 +1,63 @@
 //! Threads: pthreads on stacks of our own, with Python's life cycle.
 
+mod builder;
 mod current;
+mod exit;
+mod fork;
+mod hooks;
 mod join;
 mod name;
 mod overflow;
+mod record;
+mod registry;
 mod stacks;
 mod start;
+mod timer;
 
-pub use current::{get_ident, get_native_id};
+pub use builder::{Builder, set_stack_size, stack_size};
+pub use current::{active_count, current_thread, enumerate, get_ident, get_native_id, main_thread};
+pub use exit::{exit_process, register_atexit, set_exit_timeout, shutdown};
+pub use hooks::{
+    ExceptHook, ExceptHookArgs, current_excepthook, default_excepthook, excepthook, exit,
+    install_panic_hook, set_excepthook,
+};
 pub use overflow::set_overflow_report;
 pub use stacks::set_stack_cache;
+pub use timer::Timer;
 
 use crate::blocking;
 use crate::deadline::{self, Deadline};
 use crate::error::Error;
-use crate::locked::Locked;
-use crate::primitive::fresh_token;
-use crate::raw::lifecycle::RawLifecycle;
 use crate::raw::park::Limit;
-use join::OsThread;
-use name::Name;
+use record::{Kind, Plan, Record};
 use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::mem;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
-use threadbare_sys::stack::MIN_STACK;
-use threadbare_sys::tid;
 
-/// What a thread runs.
-type Target = Box<dyn FnOnce() + Send>;
-
-/// The stack size that `stack_size() == 0` stands for: std's default.
-const DEFAULT_STACK: usize = 2 << 20;
-
-/// What [`set_stack_size`] set last.
-static STACK_SIZE: AtomicUsize = AtomicUsize::new(0);
+/// What can be run as a thread: a type instead of a closure, as in Python a class with a `run`.
+///
+/// ```
+/// use threadbare::{Runnable, Thread};
+///
+/// struct Greeter(String);
+///
+/// impl Runnable for Greeter {
+///     fn run(self) {
+///         println!("hello, {}", self.0);
+///     }
+/// }
+///
+/// let thread = Thread::from_runnable(Greeter("world".into()));
+/// thread.start()?;
+/// thread.join()?;
+/// # Ok::<(), threadbare::Error>(())
+/// ```
+pub trait Runnable: Send + 'static {
+    /// What the thread does. `self` is dropped in the thread that runs it (THR-13).
+    fn run(self);
+}
 
 /// A thread: first a plan, then what runs it, then what is left of it.
 ///
@@ -67,35 +90,15 @@ static STACK_SIZE: AtomicUsize = AtomicUsize::new(0);
 /// ```
 #[derive(Clone)]
 pub struct Thread {
-    inner: Arc<Inner>,
-}
-
-/// A thread's record, shared by its handles and the thread itself.
-struct Inner {
-    lifecycle: RawLifecycle,
-    /// Who the thread is: taken when it is made, told to others as its ident once it is started.
-    token: u64,
-    name: Locked<Name>,
-    /// Written under the lock of `target`, and only before the start.
-    daemon: AtomicBool,
-    /// Usable bytes; 0 for what [`set_stack_size`] says at the start.
-    stack_size: usize,
-    /// Until the start. Its lock orders attempts to start the thread.
-    target: Locked<Option<Target>>,
-    /// From the start to the join. Its lock is held by who waits for the kernel thread.
-    os: Locked<Option<OsThread>>,
-}
-
-impl Inner {
-    fn usable_stack(&self) -> usize {
-        match (self.stack_size, stack_size()) {
-            (0, 0) => DEFAULT_STACK,
-            (0, size) | (size, _) => size,
-        }
-    }
+    record: Arc<Record>,
 }
 
 impl Thread {
+    /// The handle of the thread with this record.
+    fn of(record: Arc<Record>) -> Thread {
+        Thread { record }
+    }
+
     /// A thread that will run `target`, named `Thread-N`.
     ///
     /// ```
@@ -108,6 +111,24 @@ impl Thread {
     #[must_use = "a thread runs once it is started"]
     pub fn new(target: impl FnOnce() + Send + 'static) -> Thread {
         Builder::new().target(target).finish()
+    }
+
+    /// A thread that will run `runnable`.
+    ///
+    /// ```
+    /// use threadbare::{Runnable, Thread};
+    ///
+    /// struct Nothing;
+    /// impl Runnable for Nothing {
+    ///     fn run(self) {}
+    /// }
+    ///
+    /// Thread::from_runnable(Nothing).start()?;
+    /// # Ok::<(), threadbare::Error>(())
+    /// ```
+    #[must_use = "a thread runs once it is started"]
+    pub fn from_runnable(runnable: impl Runnable) -> Thread {
+        Thread::new(|| runnable.run())
     }
 
     /// Begins to describe a thread.
@@ -125,13 +146,16 @@ impl Thread {
 
     /// Starts the thread.
     ///
+    /// A name that it was given reaches the kernel in the thread itself, cut to 15 bytes; a thread
+    /// named `Thread-N` goes there by the name of the thread that starts it.
+    ///
     /// It waits for nothing but the operating system's answer. On success the thread has its
     /// [`ident`](Thread::ident) and is alive, unless it has ended already.
     ///
     /// # Errors
     /// [`Error::AlreadyStarted`] if it was started before, also by another thread at this moment
     /// (THR-8). [`Error::Start`] if the operating system refuses: the thread is as before and may
-    /// be started again (THR-9).
+    /// be started again (THR-9). [`Error::TargetUsed`] after a [`run`](Thread::run).
     ///
     /// ```
     /// use threadbare::{Error, Thread};
@@ -143,17 +167,53 @@ impl Thread {
     /// # Ok::<(), threadbare::Error>(())
     /// ```
     pub fn start(&self) -> Result<(), Error> {
-        self.inner.start()
+        self.record.start()
+    }
+
+    /// Runs the thread's target here and now, in the calling thread; starts nothing (THR-12).
+    ///
+    /// A panic in it is the caller's. Afterwards the target is gone.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyStarted`]; [`Error::TargetUsed`] the second time, which also holds for a
+    /// [`start`](Thread::start) after it (THR-13).
+    ///
+    /// ```
+    /// use threadbare::{Error, Thread};
+    ///
+    /// let thread = Thread::new(|| println!("in the caller"));
+    /// thread.run()?;
+    /// assert_eq!(thread.run(), Err(Error::TargetUsed));
+    /// assert_eq!(thread.start(), Err(Error::TargetUsed));
+    /// assert_eq!(thread.ident(), None);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn run(&self) -> Result<(), Error> {
+        let plan = self.record.with(|state| {
+            if !self.record.lifecycle.is_new() {
+                return Err(Error::AlreadyStarted);
+            }
+            Ok(mem::replace(&mut state.plan, Plan::Used))
+        })?;
+        match plan {
+            Plan::Nothing => Ok(()),
+            Plan::Target(target) => {
+                target();
+                Ok(())
+            }
+            Plan::Used => Err(Error::TargetUsed),
+        }
     }
 
     /// Waits until the thread is gone: its thread-locals destroyed, its kernel thread done with this
     /// process. (Its entry under `/proc` may last a moment longer.)
     ///
     /// Any number of threads may wait, any number of times; a thread that is gone is not waited
-    /// for (THR-15).
+    /// for (THR-15). The main thread counts as gone once [`shutdown`] has come to that point. In the
+    /// child of a fork all threads of the parent but the caller are gone (FORK-4).
     ///
     /// # Errors
-    /// [`Error::NotStarted`], [`Error::JoinSelf`] (THR-16).
+    /// [`Error::NotStarted`], [`Error::JoinSelf`] (THR-16), [`Error::JoinDummy`] (DUM-3).
     ///
     /// ```
     /// use threadbare::{Error, Thread};
@@ -166,8 +226,8 @@ impl Thread {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn join(&self) -> Result<(), Error> {
-        self.inner.check_joinable()?;
-        let joined = self.inner.join(Limit::NONE);
+        self.record.check_joinable()?;
+        let joined = self.record.join(Limit::NONE);
         debug_assert_eq!(joined, Ok(()), "a wait without limit does not give up");
         Ok(())
     }
@@ -191,7 +251,7 @@ impl Thread {
     /// # Ok::<(), threadbare::Error>(())
     /// ```
     pub fn join_timeout(&self, timeout: Duration) -> Result<bool, Error> {
-        self.inner.check_joinable()?;
+        self.record.check_joinable()?;
         deadline::check(timeout)?;
         self.join_until(Deadline::after(timeout)?)
     }
@@ -210,8 +270,8 @@ impl Thread {
     /// # Ok::<(), threadbare::Error>(())
     /// ```
     pub fn join_until(&self, deadline: Deadline) -> Result<bool, Error> {
-        self.inner.check_joinable()?;
-        Ok(self.inner.join(Limit::until(deadline.0)).is_ok())
+        self.record.check_joinable()?;
+        Ok(self.record.join(Limit::until(deadline.0)).is_ok())
     }
 
     /// As [`join_until`](Thread::join_until), but a signal handler that runs while the caller
@@ -230,8 +290,8 @@ impl Thread {
     /// # Ok::<(), threadbare::Error>(())
     /// ```
     pub fn join_interruptible(&self, deadline: Deadline) -> Result<bool, Error> {
-        self.inner.check_joinable()?;
-        blocking::outcome(self.inner.join(Limit::interruptible(deadline.0)))
+        self.record.check_joinable()?;
+        blocking::outcome(self.record.join(Limit::interruptible(deadline.0)))
     }
 
     /// Whether the thread was started and has not ended. It turns `false` after the destructors of
@@ -243,7 +303,7 @@ impl Thread {
     /// ```
     #[must_use]
     pub fn is_alive(&self) -> bool {
-        self.inner.lifecycle.is_started() && !self.inner.lifecycle.is_ended()
+        self.record.is_alive()
     }
 
     /// The name. It has no meaning and need not be unique (THR-5).
@@ -255,10 +315,14 @@ impl Thread {
     /// ```
     #[must_use]
     pub fn name(&self) -> String {
-        self.inner.name.with(|name| name.to_string())
+        self.record.with(|state| state.name.clone()).to_string()
     }
 
     /// Changes the name, at any time.
+    ///
+    /// While the thread runs, the kernel is told too: `top -H`, `perf` and `/proc` show the first 15
+    /// bytes, cut between characters. That of the main thread is the process's. It is for people to
+    /// read: if the kernel refuses, nothing happens.
     ///
     /// ```
     /// let thread = threadbare::Thread::new(|| ());
@@ -266,9 +330,7 @@ impl Thread {
     /// assert_eq!(thread.name(), "worker");
     /// ```
     pub fn set_name(&self, name: impl Into<String>) {
-        let new = Name::Given(name.into());
-        let old = self.inner.name.with(|name| std::mem::replace(name, new));
-        drop(old); // outside the lock
+        drop(self.record.rename(name.into().into()));
     }
 
     /// The thread's identity, as [`get_ident`] gives it in the thread; `None` before the start.
@@ -286,7 +348,10 @@ impl Thread {
     /// ```
     #[must_use]
     pub fn ident(&self) -> Option<u64> {
-        self.inner.lifecycle.is_started().then(|| self.inner.token)
+        self.record
+            .lifecycle
+            .is_started()
+            .then(|| self.record.token)
     }
 
     /// The kernel's id of the thread, as [`get_native_id`] gives it in the thread; `None` before
@@ -304,10 +369,11 @@ impl Thread {
     /// ```
     #[must_use]
     pub fn native_id(&self) -> Option<u32> {
-        self.inner
-            .lifecycle
-            .is_started()
-            .then(|| self.inner.lifecycle.native_id())
+        let lifecycle = &self.record.lifecycle;
+        if self.record.is_vanished() {
+            return lifecycle.told_native_id(); // nobody will tell it any more
+        }
+        lifecycle.is_started().then(|| lifecycle.native_id())
     }
 
     /// Whether the thread is a daemon: one that does not keep the program from ending.
@@ -319,8 +385,7 @@ impl Thread {
     /// ```
     #[must_use]
     pub fn daemon(&self) -> bool {
-        // Relaxed: a flag that stands for itself.
-        self.inner.daemon.load(Relaxed)
+        self.record.with(|state| state.daemon)
     }
 
     /// Makes the thread a daemon or not, before its start.
@@ -339,13 +404,11 @@ impl Thread {
     /// # Ok::<(), threadbare::Error>(())
     /// ```
     pub fn set_daemon(&self, daemon: bool) -> Result<(), Error> {
-        // Under the lock that orders starts, so that none slips in between.
-        self.inner.target.with(|_| {
-            if !self.inner.lifecycle.is_new() {
+        self.record.with(|state| {
+            if !self.record.lifecycle.is_new() {
                 return Err(Error::DaemonAfterStart);
             }
-            // Relaxed: a flag that stands for itself.
-            self.inner.daemon.store(daemon, Relaxed);
+            state.daemon = daemon;
             Ok(())
         })
     }
@@ -369,8 +432,17 @@ impl fmt::Debug for Thread {
             (Some(_), true) => "started",
             (Some(_), false) => "stopped",
         };
-        write!(f, "<Thread({}, {status}", self.name())?;
-        if self.daemon() {
+        let (kind, name, daemon) = self
+            .record
+            .with(|state| (state.kind, state.name.clone(), state.daemon));
+        let class = match kind {
+            Kind::Thread => "Thread",
+            Kind::Timer => "Timer",
+            Kind::Main => "_MainThread",
+            Kind::Dummy => "_DummyThread",
+        };
+        write!(f, "<{class}({name}, {status}")?;
+        if daemon {
             f.write_str(" daemon")?;
         }
         if let Some(ident) = self.ident() {
@@ -380,213 +452,17 @@ impl fmt::Debug for Thread {
     }
 }
 
-/// Describes a thread before it is made.
-///
-/// ```
-/// use threadbare::Thread;
-///
-/// let thread = Thread::builder()
-///     .name("log writer")
-///     .daemon(true)
-///     .stack_size(64 * 1024)
-///     .target(|| println!("writing"))
-///     .spawn()?;
-/// thread.join()?;
-/// # Ok::<(), threadbare::Error>(())
-/// ```
-#[must_use = "a builder makes a thread with `build` or `spawn`"]
-pub struct Builder {
-    name: Option<String>,
-    target_name: Option<String>,
-    daemon: Option<bool>,
-    stack_size: usize,
-    target: Option<Target>,
-}
-
-impl Builder {
-    fn new() -> Builder {
-        Builder {
-            name: None,
-            target_name: None,
-            daemon: None,
-            stack_size: 0,
-            target: None,
-        }
-    }
-
-    /// The thread's name. Without one, or with an empty one, it is `Thread-N`, where N counts such
-    /// threads (THR-4).
-    ///
-    /// ```
-    /// let thread = threadbare::Thread::builder().name("worker").build()?;
-    /// assert_eq!(thread.name(), "worker");
-    /// # Ok::<(), threadbare::Error>(())
-    /// ```
-    pub fn name(mut self, name: impl Into<String>) -> Builder {
-        self.name = Some(name.into());
-        self
-    }
-
-    /// The target's name, which makes a default name `Thread-N (NAME)`.
-    ///
-    /// ```
-    /// let thread = threadbare::Thread::builder().target_name("accept").build()?;
-    /// assert!(thread.name().ends_with(" (accept)"));
-    /// # Ok::<(), threadbare::Error>(())
-    /// ```
-    pub fn target_name(mut self, name: impl Into<String>) -> Builder {
-        self.target_name = Some(name.into());
-        self
-    }
-
-    /// Whether the thread is a daemon. Unless said, it is if the thread that builds it is: the main
-    /// thread is none, threads that this crate did not start are (THR-6).
-    ///
-    /// ```
-    /// let thread = threadbare::Thread::builder().daemon(true).build()?;
-    /// assert!(thread.daemon());
-    /// # Ok::<(), threadbare::Error>(())
-    /// ```
-    pub fn daemon(mut self, daemon: bool) -> Builder {
-        self.daemon = Some(daemon);
-        self
-    }
-
-    /// How many bytes the thread's own frames may take, at least: guard, signal stack and what
-    /// libc needs come on top. 0, the default, stands for what [`stack_size`] says at the start.
-    ///
-    /// ```
-    /// use threadbare::{Error, Thread};
-    ///
-    /// assert!(Thread::builder().stack_size(256 * 1024).build().is_ok());
-    /// let error = Thread::builder().stack_size(4096).build().unwrap_err();
-    /// assert_eq!(error, Error::InvalidStackSize);
-    /// ```
-    pub fn stack_size(mut self, bytes: usize) -> Builder {
-        self.stack_size = bytes;
-        self
-    }
-
-    /// What the thread runs. Without a target it ends at once (THR-2).
-    ///
-    /// ```
-    /// let thread = threadbare::Thread::builder().target(|| ()).build()?;
-    /// thread.start()?;
-    /// # thread.join()?;
-    /// # Ok::<(), threadbare::Error>(())
-    /// ```
-    pub fn target(mut self, target: impl FnOnce() + Send + 'static) -> Builder {
-        self.target = Some(Box::new(target));
-        self
-    }
-
-    /// Makes the thread, unstarted.
-    ///
-    /// # Errors
-    /// [`Error::InvalidStackSize`] if a stack size other than 0 is below 32 KiB.
-    ///
-    /// ```
-    /// let thread = threadbare::Thread::builder().build()?;
-    /// assert!(!thread.is_alive());
-    /// # Ok::<(), threadbare::Error>(())
-    /// ```
-    pub fn build(self) -> Result<Thread, Error> {
-        check_stack_size(self.stack_size)?;
-        Ok(self.finish())
-    }
-
-    /// Makes the thread and starts it.
-    ///
-    /// # Errors
-    /// Those of [`build`](Builder::build) and [`Thread::start`].
-    ///
-    /// ```
-    /// let thread = threadbare::Thread::builder().target(|| ()).spawn()?;
-    /// assert!(thread.ident().is_some());
-    /// # thread.join()?;
-    /// # Ok::<(), threadbare::Error>(())
-    /// ```
-    pub fn spawn(self) -> Result<Thread, Error> {
-        let thread = self.build()?;
-        thread.start()?;
-        Ok(thread)
-    }
-
-    fn finish(self) -> Thread {
-        let inner = Inner {
-            lifecycle: RawLifecycle::new(),
-            token: fresh_token(),
-            name: Locked::new(Name::new(self.name, self.target_name.as_deref())),
-            daemon: AtomicBool::new(self.daemon.unwrap_or_else(inherited_daemon)),
-            stack_size: self.stack_size,
-            target: Locked::new(self.target),
-            os: Locked::new(None),
-        };
-        Thread {
-            inner: Arc::new(inner),
-        }
+/// Handles are equal if they stand for the same thread.
+impl PartialEq for Thread {
+    fn eq(&self, other: &Thread) -> bool {
+        Arc::ptr_eq(&self.record, &other.record)
     }
 }
 
-impl fmt::Debug for Builder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder")
-            .field("name", &self.name)
-            .field("target_name", &self.target_name)
-            .field("daemon", &self.daemon)
-            .field("stack_size", &self.stack_size)
-            .finish_non_exhaustive()
-    }
-}
+impl Eq for Thread {}
 
-/// The daemon flag of the calling thread, which threads that it makes inherit.
-fn inherited_daemon() -> bool {
-    current::with(|inner| match inner {
-        // Relaxed: a flag that stands for itself.
-        Some(inner) => inner.daemon.load(Relaxed),
-        None => !tid::is_main_thread(),
-    })
-}
-
-/// The stack size, in usable bytes, of threads that are started from now on and do not say one
-/// themselves. 0, the initial value, stands for the default of 2 MiB.
-///
-/// Python's call without an argument also resets the size (MOD-12): that is
-/// [`set_stack_size(0)`](set_stack_size).
-///
-/// ```
-/// assert_eq!(threadbare::stack_size(), 0);
-/// ```
-#[must_use]
-pub fn stack_size() -> usize {
-    // Relaxed: a setting; it carries no other data.
-    STACK_SIZE.load(Relaxed)
-}
-
-/// Sets the [`stack_size`] and returns what it was; 0 sets the default (MOD-11).
-///
-/// A size that the system cannot provide is accepted here and refused at the start (MOD-14).
-///
-/// # Errors
-/// [`Error::InvalidStackSize`] for 1 to 32,767, which changes nothing (MOD-13).
-///
-/// ```
-/// use threadbare::{set_stack_size, Error};
-///
-/// assert_eq!(set_stack_size(256 * 1024), Ok(0));
-/// assert_eq!(set_stack_size(32_767), Err(Error::InvalidStackSize));
-/// assert_eq!(set_stack_size(0), Ok(256 * 1024));
-/// ```
-pub fn set_stack_size(bytes: usize) -> Result<usize, Error> {
-    check_stack_size(bytes)?;
-    // Relaxed: see `stack_size`.
-    Ok(STACK_SIZE.swap(bytes, Relaxed))
-}
-
-fn check_stack_size(bytes: usize) -> Result<(), Error> {
-    if (1..MIN_STACK).contains(&bytes) {
-        Err(Error::InvalidStackSize)
-    } else {
-        Ok(())
+impl Hash for Thread {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.record.token.hash(state);
     }
 }

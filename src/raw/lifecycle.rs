@@ -9,10 +9,9 @@
 //! and beside it two events, each set once: `running`, when the thread has told its kernel id, and
 //! `ended`, as its very last step that any other thread waits for.
 //!
-//! `begin`, which decides who may start the thread, is called under the lock of what the thread is
-//! to run, so it needs no read-modify-write. STARTED is stored by both the starting and the started
-//! thread, whoever is first (ruling: start makes no handshake); both store the same, and nothing
-//! follows it.
+//! `begin` is called under the lock of the thread's record, by who found the thread new, so it needs
+//! no read-modify-write. STARTED is stored by both the starting and the started thread, whoever is
+//! first (ruling: start makes no handshake); both store the same, and nothing follows it.
 //!
 //! # Ordering
 //!
@@ -58,14 +57,11 @@ impl RawLifecycle {
         self.state.load(Relaxed) == NEW
     }
 
-    /// Makes the caller the one that starts the thread, if nobody has; whether it is.
-    pub fn begin(&self) -> bool {
-        let new = self.is_new();
-        if new {
-            // Relaxed: others only tell STARTED from the rest.
-            self.state.store(STARTING, Relaxed);
-        }
-        new
+    /// Makes the caller the one that starts the thread, which is new.
+    pub fn begin(&self) {
+        debug_assert!(self.is_new());
+        // Relaxed: others only tell STARTED from the rest.
+        self.state.store(STARTING, Relaxed);
     }
 
     /// For who began: there is no thread after all.
@@ -87,6 +83,12 @@ impl RawLifecycle {
         self.running.set();
     }
 
+    /// For a thread that nobody has to start: it runs, under this id of the kernel's.
+    pub fn runs_already(&self, native_id: u32) {
+        self.started();
+        self.runs_as(native_id);
+    }
+
     /// For the thread: that it has ended. Its last access.
     pub fn end(&self) {
         self.ended.set();
@@ -106,6 +108,12 @@ impl RawLifecycle {
     /// The event that tells of the end.
     pub fn ended(&self) -> &RawEvent {
         &self.ended
+    }
+
+    /// The thread's kernel id, if it has told it.
+    pub fn told_native_id(&self) -> Option<u32> {
+        // Relaxed: ordered by `running`.
+        self.running.is_set().then(|| self.native_id.load(Relaxed))
     }
 
     /// Of a started thread, its kernel id; waits the moment until it is known.

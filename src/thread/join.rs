@@ -1,7 +1,7 @@
 //! Waiting for a thread, and the end of those that nobody waits for.
 //!
 //! A join waits until the kernel thread is gone, which is after its thread-locals and pthread keys
-//! have been destroyed. Who joins first takes the kernel thread under the lock `Inner::os`, waits
+//! have been destroyed. Who joins first takes the kernel thread under the lock `Record::os`, waits
 //! for it and gives its stack back; who comes meanwhile waits for that lock. A joiner without
 //! deadline goes straight there. One with a deadline first waits for the end that the thread marks
 //! itself, which it can do beside others, and takes the lock for the short rest only.
@@ -10,7 +10,7 @@
 //! that their handles are gone or that nobody cares: an ended thread keeps its stack only until the
 //! next start or join of any thread.
 
-use super::Inner;
+use super::record::{Kind, Record};
 use super::stacks::Stack;
 use crate::error::Error;
 use crate::locked::Locked;
@@ -64,18 +64,18 @@ impl OsThread {
 }
 
 /// Threads that have ended, oldest first, until it is seen that somebody has joined them.
-static ENDED: Locked<VecDeque<Arc<Inner>>> = Locked::new(VecDeque::new());
+static ENDED: Locked<VecDeque<Arc<Record>>> = Locked::new(VecDeque::new());
 
 /// For a thread at its end.
-pub(super) fn leave(inner: Arc<Inner>) {
-    ENDED.with(|ended| ended.push_back(inner));
+pub(super) fn leave(record: Arc<Record>) {
+    ENDED.with(|ended| ended.push_back(record));
 }
 
 /// Joins those of the ended threads whose kernel threads are gone and gives their stacks back.
 /// Stops at the first that still has something to do, so it takes no longer than what it ends.
 pub(super) fn reap() {
-    while let Some(inner) = ENDED.with(VecDeque::pop_front) {
-        let joined = inner
+    while let Some(record) = ENDED.with(VecDeque::pop_front) {
+        let joined = record
             .os
             .try_with(|os| match os.take().map(OsThread::try_join) {
                 None | Some(Ok(())) => true,
@@ -87,14 +87,43 @@ pub(super) fn reap() {
         // `None`: somebody starts it, still, or joins it.
         if joined != Some(true) {
             // To the back: one that takes its time must not keep the others waiting.
-            leave(inner);
+            leave(record);
             return;
         }
     }
 }
 
-impl Inner {
-    /// Refuses joins that cannot be (THR-16).
+/// The threads that have ended and have not been seen to be joined.
+pub(super) fn ended() -> Vec<Arc<Record>> {
+    ENDED.with(|ended| ended.iter().cloned().collect())
+}
+
+/// Keeps the ended threads as they are.
+pub(super) fn hold() {
+    ENDED.hold();
+}
+
+/// Undoes [`hold`].
+///
+/// # Safety
+/// The caller has called it, in this process or, before a fork, in its parent.
+pub(super) unsafe fn let_go() {
+    // SAFETY: as the caller promises.
+    unsafe { ENDED.let_go() };
+}
+
+/// In the child of a fork: forgets the parent's ended threads, which are not the child's to join.
+///
+/// # Safety
+/// The caller has called [`hold`].
+pub(super) unsafe fn forget_all() {
+    // SAFETY: held.
+    let ended = unsafe { ENDED.held() };
+    std::mem::forget(std::mem::take(ended));
+}
+
+impl Record {
+    /// Refuses joins that cannot be (THR-16, DUM-3).
     pub(super) fn check_joinable(&self) -> Result<(), Error> {
         if !self.lifecycle.is_started() {
             return Err(Error::NotStarted);
@@ -102,13 +131,28 @@ impl Inner {
         if self.token == thread_token() {
             return Err(Error::JoinSelf);
         }
+        if self.with(|state| state.kind) == Kind::Dummy {
+            return Err(Error::JoinDummy);
+        }
         Ok(())
+    }
+
+    /// Whether somebody has waited for the kernel thread, which is gone.
+    pub(super) fn is_joined(&self) -> bool {
+        self.lifecycle.is_ended() && self.os.try_with(|os| os.is_none()) == Some(true)
     }
 
     /// Waits until the thread is gone, within `limit`.
     pub(super) fn join(&self, limit: Limit) -> Result<(), GaveUp> {
-        if limit.interruptible || !limit.deadline.is_never() {
+        if self.is_vanished() {
+            return Ok(());
+        }
+        let is_ours = self.is_ours_to_join();
+        if limit.interruptible || !limit.deadline.is_never() || !is_ours {
             self.lifecycle.ended().wait(limit)?;
+        }
+        if !is_ours {
+            return Ok(());
         }
         loop {
             let joined = self.os.with_within(limit, |os| match os.take() {

@@ -1,7 +1,7 @@
 //! What is said when a thread runs off its stack (design: its own name, on stderr).
 
-use super::current;
 use super::name::Quoted;
+use super::{current, registry};
 use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use threadbare_sys::overflow;
@@ -59,12 +59,12 @@ fn report() {
         len: 0,
     };
     // What does not fit is left out, and the rest is still worth saying.
-    let _ = current::with(|inner| match inner {
-        Some(inner) => {
-            let named = inner
-                .name
-                .try_with(|name| write!(text, "\nthread {}", Quoted(name)));
-            named.unwrap_or_else(|| write!(text, "\nthread with ident {}", inner.token))
+    let _ = current::with(|record| match record {
+        Some(record) => {
+            let named = registry::try_with(record, |state| {
+                write!(text, "\nthread {}", Quoted(&state.name))
+            });
+            named.unwrap_or_else(|| write!(text, "\nthread with ident {}", record.token))
         }
         None => write!(text, "\nthread"),
     });

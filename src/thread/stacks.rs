@@ -36,6 +36,20 @@ static POOL: Locked<Pool> = Locked::new(Pool {
     cache: DEFAULT_CACHE,
 });
 
+/// Keeps the pool as it is.
+pub(super) fn hold() {
+    POOL.hold();
+}
+
+/// Undoes [`hold`].
+///
+/// # Safety
+/// The caller has called it, in this process or, before a fork, in its parent.
+pub(super) unsafe fn let_go() {
+    // SAFETY: as the caller promises.
+    unsafe { POOL.let_go() };
+}
+
 /// All stacks.
 struct Pool {
     classes: Vec<Class>,

@@ -4,18 +4,15 @@
 //! the new thread; it waits for nothing else. Everything it holds is owned by a value until it has
 //! been handed over, so a refusal at any step leaves nothing behind (THR-9).
 //!
-//! Order at the end (THR-14): the target returns or panics; the panic is reported; thread-locals
-//! are destroyed; the end is marked and joiners go on to wait for the kernel thread itself.
+//! Order at the end (THR-14): the target returns or panics; a panic goes to the excepthook; the
+//! thread is listed no more; its values in `Local`s are dropped; its other thread-locals are
+//! destroyed; the end is marked, and joiners go on to wait for the kernel thread itself.
 
 use super::join::OsThread;
-use super::name::Quoted;
-use super::overflow;
+use super::record::{Plan, Record};
 use super::stacks::Stack;
-use super::{Inner, Target, current};
+use super::{current, exit, fork, hooks, overflow};
 use crate::error::{Error, OsError};
-use std::any::Any;
-use std::io::Write;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use threadbare_sys::Errno;
 use threadbare_sys::pthread;
@@ -23,90 +20,102 @@ use threadbare_sys::stack::Region;
 
 /// What a new thread is given.
 struct Packet {
-    inner: Arc<Inner>,
-    target: Option<Target>,
+    record: Arc<Record>,
+    plan: Plan,
     region: Region,
 }
 
-impl Inner {
+impl Record {
     /// Starts the thread.
     pub(super) fn start(self: &Arc<Self>) -> Result<(), Error> {
-        let target = self.target.with(|target| {
-            let begun = self.lifecycle.begin();
-            begun.then(|| target.take()).ok_or(Error::AlreadyStarted)
-        })?;
-        super::join::reap();
-        overflow::prepare();
-        // Joiners wait for this lock, so they find the thread once it is known.
-        let launched = self.os.with(|os| {
-            let thread = launch(self.clone(), target)?;
-            *os = Some(thread);
-            Ok(())
-        });
-        match launched {
+        let (plan, daemon) = self.begin()?;
+        match self.launch_listed(plan, daemon) {
             Ok(()) => {
                 self.lifecycle.started();
                 Ok(())
             }
-            Err((errno, target)) => {
-                self.target.with(|place| {
-                    *place = target;
+            Err((errno, plan)) => {
+                let listed = self.with_list(|list, state| {
+                    state.plan = plan;
                     self.lifecycle.failed();
+                    list.remove(self, state)
                 });
+                drop(listed);
                 Err(Error::Start(OsError(errno)))
             }
         }
     }
+
+    /// Makes the caller the one that starts the thread, lists it, and returns what it is to run
+    /// and whether it is a daemon, which can be changed no more.
+    fn begin(self: &Arc<Self>) -> Result<(Plan, bool), Error> {
+        let prepared = fork::prepare();
+        self.with_list(|list, state| {
+            if !self.lifecycle.is_new() {
+                return Err(Error::AlreadyStarted);
+            }
+            if matches!(state.plan, Plan::Used) {
+                return Err(Error::TargetUsed);
+            }
+            if !prepared {
+                return Err(Error::Start(OsError(Errno::NOMEM)));
+            }
+            self.lifecycle.begin();
+            self.starts_here();
+            list.insert(self, state);
+            Ok((std::mem::replace(&mut state.plan, Plan::Used), state.daemon))
+        })
+    }
+
+    /// Makes the kernel thread for the plan, which comes back on refusal.
+    fn launch_listed(self: &Arc<Self>, plan: Plan, daemon: bool) -> Result<(), (Errno, Plan)> {
+        if !daemon && !exit::is_armed() {
+            return Err((Errno::NOMEM, plan));
+        }
+        super::join::reap();
+        overflow::prepare();
+        // Joiners wait for this lock, so they find the thread once it is known.
+        self.os.with(|os| {
+            let thread = launch(self.clone(), plan)?;
+            *os = Some(thread);
+            Ok(())
+        })
+    }
 }
 
-/// Makes the kernel thread. On refusal the target comes back.
-fn launch(inner: Arc<Inner>, target: Option<Target>) -> Result<OsThread, (Errno, Option<Target>)> {
-    let stack = match Stack::take(inner.usable_stack()) {
+/// Makes the kernel thread. On refusal the plan comes back.
+fn launch(record: Arc<Record>, plan: Plan) -> Result<OsThread, (Errno, Plan)> {
+    let stack = match Stack::take(record.usable_stack()) {
         Ok(stack) => stack,
-        Err(errno) => return Err((errno, target)),
+        Err(errno) => return Err((errno, plan)),
     };
     let region = stack.region();
     let packet = Packet {
-        inner,
-        target,
+        record,
+        plan,
         region,
     };
     // SAFETY: `OsThread` keeps the stack, whose guards are installed, until it has been joined.
     match unsafe { pthread::start(&region, packet, run) } {
         Ok(thread) => Ok(OsThread::new(thread, stack)),
-        Err((errno, packet)) => Err((errno, packet.target)),
+        Err((errno, packet)) => Err((errno, packet.plan)),
     }
 }
 
 /// What the new thread does. It does not unwind: whatever panics is caught.
 fn run(packet: Packet) {
     let Packet {
-        inner,
-        target,
+        record,
+        plan,
         region,
     } = packet;
-    current::become_thread(&inner);
-    inner.lifecycle.started();
-    inner.lifecycle.runs_as(threadbare_sys::tid::gettid());
+    current::become_thread(&record);
+    record.lifecycle.started();
+    record.runs_as(threadbare_sys::tid::gettid());
     // SAFETY: this thread runs on the region until it ends.
     unsafe { overflow::arm(&region) };
-    let Some(target) = target else {
-        return;
-    };
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(target)) {
-        report(&inner, payload);
+    if let Plan::Target(target) = plan {
+        hooks::contain(Some(record.clone()), target);
     }
-}
-
-/// Says which thread the panic ended. What it was and where, std's panic hook has said.
-#[cold]
-fn report(inner: &Inner, payload: Box<dyn Any + Send>) {
-    let name = inner.name.with(|name| Quoted(name).to_string());
-    let line = format!("thread {name} was ended by the panic above\n");
-    // Without a stderr there is nobody to tell.
-    let _ = std::io::stderr().write_all(line.as_bytes());
-    // A payload may panic when dropped, and so may what that panics with.
-    if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        std::mem::forget(another);
-    }
+    record.with_list(|list, state| list.unlist(state));
 }

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`clock`] | `CLOCK_MONOTONIC` and points on it |
 //! | [`futex`] | wait, wake, requeue on a private 32-bit word |
+//! | [`name`] | the name that the kernel shows |
 //! | [`sched`] | `sched_yield`, the number of usable CPUs |
 //! | [`tid`] | the kernel's thread id, cached |
 //! | [`stack`] | mappings for thread stacks, with guard pages |
@@ -26,7 +27,10 @@
 compile_error!("threadbare runs on 64-bit little-endian Linux with glibc; musl is not supported");
 
 pub mod clock;
+pub mod exit;
+pub mod fork;
 pub mod futex;
+pub mod name;
 pub mod overflow;
 pub mod pthread;
 pub mod sched;

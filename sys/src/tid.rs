@@ -5,6 +5,7 @@
 //! that handler is in place. A child made by a bare `clone` or `_Fork` runs no such handlers and
 //! would see its parent's id; POSIX allows such a child little else than `exec`.
 
+use crate::fork;
 use std::cell::Cell;
 use std::mem::MaybeUninit;
 use std::sync::atomic::{
@@ -48,6 +49,22 @@ pub fn is_main_thread() -> bool {
         }
     }
     gettid() == process
+}
+
+/// Whether this is the thread that the first process to ask here began with. Unlike
+/// [`is_main_thread`] it is `false` for a thread that has become a process's first by a fork.
+///
+/// Two system calls. Async-signal-safe.
+#[must_use]
+pub fn is_initial_thread() -> bool {
+    static FIRST: AtomicU32 = AtomicU32::new(0);
+    let process = rustix::process::getpid();
+    let process = process.as_raw_nonzero().get().unsigned_abs();
+    // Relaxed: the value stands for itself.
+    let first = FIRST.compare_exchange(0, process, Relaxed, Relaxed);
+    first.err().unwrap_or(process) == process
+        && fork::generation() == 0 // a process in another namespace may have the same id
+        && from_kernel() == process
 }
 
 #[cold]

@@ -1,0 +1,287 @@
+//! The end of the program (EXIT): it waits for the threads that are no daemons.
+//!
+//! In order (EXIT-2): no callbacks are accepted any more; those that are registered run, the last
+//! one first; the main thread counts as ended; all threads that are no daemons are waited for,
+//! those included that are started meanwhile. Then the process's other exit handlers run, and the
+//! threads that are left end with the process, wherever they are.
+//!
+//! All this is [`shutdown`], called by hand or by a handler of atexit(3), which is registered by
+//! the first start of a thread that is no daemon, or the first callback. It runs in whatever thread
+//! calls `exit`, after that thread's thread-locals have been destroyed.
+//!
+//! Nobody waits for the thread that shuts down, nor for the main thread, which may wait for the
+//! process to end itself, nor for threads that have called [`exit_process`].
+
+use super::record::{Kind, Record, State};
+use super::{current, fork, hooks, join, registry};
+use crate::deadline;
+use crate::error::{Error, OsError};
+use crate::locked::Locked;
+use crate::primitive::{thread_token, yield_now};
+use crate::raw::park::Limit;
+use std::fmt::Write;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+use threadbare_sys::Errno;
+use threadbare_sys::clock::Deadline;
+use threadbare_sys::exit;
+
+/// A callback of [`register_atexit`].
+type Callback = Box<dyn FnOnce() + Send>;
+
+struct Exit {
+    /// Whether a shutdown has begun.
+    has_begun: bool,
+    callbacks: Vec<Callback>,
+    timeout: Option<Duration>,
+    is_armed: bool,
+    /// The thread that runs the process's exit handlers.
+    exiting: Option<u64>,
+    /// The status that [`exit_process`] was given first.
+    status: Option<i32>,
+}
+
+static EXIT: Locked<Exit> = Locked::new(Exit {
+    has_begun: false,
+    callbacks: Vec::new(),
+    timeout: None,
+    is_armed: false,
+    exiting: None,
+    status: None,
+});
+
+/// Whether the process will wait for its threads before it ends; sees to it at the first call.
+///
+/// `false` if libc has no memory for one handler more.
+pub(super) fn is_armed() -> bool {
+    if EXIT.with(|exit| std::mem::replace(&mut exit.is_armed, true)) {
+        return true;
+    }
+    let registered = fork::prepare() && exit::at_exit(at_exit).is_ok();
+    if !registered {
+        EXIT.with(|exit| exit.is_armed = false);
+    }
+    registered
+}
+
+extern "C" fn at_exit() {
+    EXIT.with(|exit| exit.exiting = Some(thread_token()));
+    shutdown();
+    if let Some(status) = EXIT.with(|exit| exit.status) {
+        // SAFETY: libc runs this handler.
+        unsafe { exit::exit_again(status) };
+    }
+}
+
+/// Registers `callback` to be called once when the program ends, before threads are waited for;
+/// the one registered last is called first (EXIT-4).
+///
+/// A panic in it goes to the excepthook, and the others are called all the same. Python stops there.
+///
+/// # Errors
+/// [`Error::ShuttingDown`] once the end has begun; [`Error::Start`] if libc has no memory to note
+/// that something is to be done at the end.
+///
+/// ```
+/// threadbare::register_atexit(|| println!("bye"))?;
+/// # Ok::<(), threadbare::Error>(())
+/// ```
+pub fn register_atexit(callback: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+    if !is_armed() {
+        return Err(Error::Start(OsError(Errno::NOMEM)));
+    }
+    let callback: Callback = Box::new(callback);
+    let refused = EXIT.with(|exit| {
+        if exit.has_begun {
+            return Some(callback);
+        }
+        exit.callbacks.push(callback);
+        None
+    });
+    match refused {
+        None => Ok(()),
+        Some(_) => Err(Error::ShuttingDown),
+    }
+}
+
+/// Ends what Python's `threading` ends at exit: calls the callbacks of [`register_atexit`], lets
+/// threads go on that join the main thread, and waits for all threads that are no daemons, except
+/// the calling and the main one (EXIT-2).
+///
+/// It happens by itself when main returns or panics, and in `std::process::exit`, if a thread was
+/// started that is no daemon. By hand it is for a main that has something left to do afterwards. A
+/// second call calls no callback again; it only waits for threads that were started since (EXIT-3).
+/// Foreign threads are never waited for (EXIT-10), nor is anybody by `_exit`, `abort` or a signal
+/// (EXIT-7).
+///
+/// A thread that never ends is waited for for ever, unless [`set_exit_timeout`] was called.
+///
+/// ```
+/// use threadbare::{Thread, shutdown};
+///
+/// let thread = Thread::builder().daemon(false).target(|| println!("working")).spawn()?;
+/// shutdown();
+/// assert!(!thread.is_alive());
+/// # Ok::<(), threadbare::Error>(())
+/// ```
+pub fn shutdown() {
+    EXIT.with(|exit| exit.has_begun = true);
+    while let Some(callback) = EXIT.with(|exit| exit.callbacks.pop()) {
+        hooks::contain(current::known(), callback);
+    }
+    if let Some(main) = current::known_main() {
+        main.lifecycle.end();
+    }
+    let deadline = match EXIT.with(|exit| exit.timeout) {
+        Some(timeout) => Deadline::after(timeout),
+        None => Deadline::NEVER,
+    };
+    let left = wait_for_all(deadline);
+    if !left.is_empty() {
+        say_who_is_left(&left);
+    }
+}
+
+/// Waits until all threads are gone that the process waits for; returns those that are left at the
+/// deadline.
+fn wait_for_all(deadline: Deadline) -> Vec<Arc<Record>> {
+    let me = thread_token();
+    loop {
+        let mut left = registry::snapshot(State::is_waited_for);
+        // A thread that ends is left to be joined before it leaves the lists, so none is missed.
+        left.extend(join::ended());
+        left.retain(|record| record.token != me && record.with(|state| state.is_waited_for()));
+        left.retain(|record| !record.is_joined() && !current::is_main(record));
+        if left.is_empty() {
+            return left;
+        }
+        if !left.iter().all(|record| record.is_gone_before(deadline)) {
+            left.retain(|record| !record.is_gone_before(deadline));
+            return left;
+        }
+    }
+}
+
+impl State {
+    /// Whether the process does not end before the thread, if that is not its main one.
+    fn is_waited_for(&self) -> bool {
+        !self.daemon && !self.is_leaving && self.kind != Kind::Main
+    }
+}
+
+impl Record {
+    /// Waits until the thread is gone or has asked for the end of the process itself.
+    fn is_gone_before(&self, deadline: Deadline) -> bool {
+        let limit = Limit::until(deadline);
+        if !self.lifecycle.is_started() {
+            yield_now(); // whoever starts it has not come to the end of that
+            return !deadline.has_passed();
+        }
+        // First for the end, which a thread that asks for the end of the process marks too.
+        self.lifecycle.ended().wait(limit).is_ok()
+            && (self.with(|state| state.is_leaving) || self.join(limit).is_ok())
+    }
+}
+
+#[cold]
+fn say_who_is_left(left: &[Arc<Record>]) {
+    const MOST: usize = 16;
+    let mut text = String::from("threadbare: the process ends without waiting for");
+    for (place, record) in left.iter().take(MOST).enumerate() {
+        let comma = if place == 0 { "" } else { "," };
+        // Writing to a string does not fail.
+        let _ = write!(text, "{comma} {}", hooks::quoted(record));
+    }
+    if left.len() > MOST {
+        let _ = write!(text, " and {} more", left.len() - MOST);
+    }
+    text.push('\n');
+    hooks::say(&text);
+}
+
+/// Bounds how long the end of the program waits for threads, all together; `None`, the initial
+/// value, stands for no bound. Returns what held so far. When the time is up, a line on stderr
+/// names the threads that are left, and they end with the process.
+///
+/// # Errors
+/// [`Error::TimeoutTooLarge`] above [`TIMEOUT_MAX`](crate::TIMEOUT_MAX).
+///
+/// ```
+/// use std::time::Duration;
+/// use threadbare::set_exit_timeout;
+///
+/// assert_eq!(set_exit_timeout(Some(Duration::from_secs(30))), Ok(None));
+/// assert_eq!(set_exit_timeout(None), Ok(Some(Duration::from_secs(30))));
+/// ```
+pub fn set_exit_timeout(timeout: Option<Duration>) -> Result<Option<Duration>, Error> {
+    timeout.map_or(Ok(()), deadline::check)?;
+    Ok(EXIT.with(|exit| std::mem::replace(&mut exit.timeout, timeout)))
+}
+
+/// Ends the process with `status`, from any thread, in the way of `std::process::exit`: after
+/// [`shutdown`] and the process's exit handlers. Neither of them waits for the calling thread.
+///
+/// Other than `std::process::exit` it may be called while the end is under way in another thread,
+/// which may be waiting for this one: the process then ends with this `status`. (std lets the
+/// second caller sleep for ever. If that is a thread which the end waits for, the process never
+/// ends.) The first call decides the status.
+///
+/// The calling thread's frames are not unwound. Threads that wait in an untimed join of the calling
+/// thread are not let go, so if they are no daemons, the process waits for them in vain.
+///
+/// ```no_run
+/// threadbare::exit_process(3);
+/// ```
+pub fn exit_process(status: i32) -> ! {
+    let exiting = EXIT.with(|exit| {
+        exit.status.get_or_insert(status);
+        exit.exiting
+    });
+    if exiting == Some(thread_token()) {
+        if hooks::is_contained() {
+            super::exit(); // from a callback, back to `shutdown`
+        }
+        // SAFETY: libc runs a handler in this thread, from which the call comes.
+        unsafe { exit::exit_again(status) };
+    }
+    if let Some(record) = current::known() {
+        record.with(|state| state.is_leaving = true);
+        if !current::is_main(&record) {
+            record.lifecycle.end();
+        }
+    }
+    if exiting.is_none() {
+        std::process::exit(status); // sleeps for ever if main has just returned
+    }
+    loop {
+        thread::park(); // until the process has ended
+    }
+}
+
+/// Keeps the state of the exit as it is.
+pub(super) fn hold() {
+    EXIT.hold();
+}
+
+/// Undoes [`hold`].
+///
+/// # Safety
+/// The caller has called it, in this process or, before a fork, in its parent.
+pub(super) unsafe fn let_go() {
+    // SAFETY: as the caller promises.
+    unsafe { EXIT.let_go() };
+}
+
+/// In the child of a fork: if another thread was ending the parent, nobody is ending the child.
+///
+/// # Safety
+/// The caller has called [`hold`], and there is no other thread.
+pub(super) unsafe fn survive() {
+    // SAFETY: held.
+    let exit = unsafe { EXIT.held() };
+    if exit.exiting != Some(thread_token()) {
+        exit.exiting = None;
+        exit.status = None;
+    }
+}

@@ -1,0 +1,73 @@
+//! fork(2): the child finds all locks of this crate's own free, and itself alone (FORK).
+//!
+//! Before a fork the forking thread takes every lock that the crate keeps for itself in a static,
+//! so that no other thread is cut off in the middle of a change. There is a fixed number of them,
+//! however many threads there are, and nobody holds one for longer than a few stores and no two in
+//! another order. Afterwards parent and child release them.
+//!
+//! In the child the other threads are gone. Their records are taken out of the lists and nothing
+//! of theirs is dropped, since it may be half changed. That they have ended shows by the
+//! generation in which they were started (`Record::is_vanished`). Their stacks stay as they are;
+//! whoever joined them for libc, or was about to, is not trusted to have finished: the child
+//! never touches a kernel thread of its parent.
+//!
+//! A lock that a thread of the parent's holds while it waits, `Record::os`, is left alone in the
+//! child for the same reason.
+
+use super::{current, exit, hooks, join, registry, stacks};
+use threadbare_sys::fork::{self, Handlers};
+
+static HANDLERS: Handlers = Handlers::new(Some(before), Some(in_parent), Some(in_child));
+
+/// Makes sure that a fork finds the crate prepared. Before a first record is listed.
+///
+/// Whether it could: memory may be short.
+pub(super) fn prepare() -> bool {
+    fork::watch() && HANDLERS.ensure()
+}
+
+extern "C" fn before() {
+    current::hold();
+    registry::hold();
+    join::hold();
+    stacks::hold();
+    hooks::hold();
+    exit::hold();
+}
+
+/// Releases what `before` took.
+///
+/// # Safety
+/// The calling thread, or its original in the parent, has called `before`.
+unsafe fn let_go() {
+    // SAFETY: as the caller promises.
+    unsafe { exit::let_go() };
+    // SAFETY: as above.
+    unsafe { hooks::let_go() };
+    // SAFETY: as above.
+    unsafe { stacks::let_go() };
+    // SAFETY: as above.
+    unsafe { join::let_go() };
+    // SAFETY: as above.
+    unsafe { registry::let_go() };
+    // SAFETY: as above.
+    unsafe { current::let_go() };
+}
+
+extern "C" fn in_parent() {
+    // SAFETY: `before` ran in this thread.
+    unsafe { let_go() };
+}
+
+extern "C" fn in_child() {
+    // SAFETY: `before` ran, and the child of a fork has one thread.
+    let survivor = unsafe { current::survive() };
+    // SAFETY: as above.
+    unsafe { registry::keep_only(survivor.as_ref()) };
+    // SAFETY: as above.
+    unsafe { join::forget_all() };
+    // SAFETY: as above.
+    unsafe { exit::survive() };
+    // SAFETY: `before` ran in this thread's original.
+    unsafe { let_go() };
+}
