@@ -5,6 +5,7 @@ use crate::deadline::{self, Deadline};
 use crate::error::Error;
 use crate::guard::{Guard, sealed};
 use crate::lock::Lock;
+use crate::observe::{self, Object, ObjectKind, TraceEvent};
 use crate::raw::condition::RawCondition;
 use crate::raw::park::Limit;
 use crate::raw::rlock::RawRLock;
@@ -488,6 +489,13 @@ impl<L: CondLock> Condition<L> {
     }
 
     fn wait_within(&self, limit: Limit) -> Result<bool, Error> {
+        self.held()?;
+        let object = Object::new(ObjectKind::Condition, self);
+        // Who holds the lock is asked again in there: a trace function may have released it.
+        observe::blocking(object, || self.wait_unobserved(limit), |_| false)
+    }
+
+    fn wait_unobserved(&self, limit: Limit) -> Result<bool, Error> {
         let parked = match self.held()? {
             // SAFETY: the caller owns the lock, to which the condition is bound for life; `CondLock`
             // says that the proof is always of the same lock.
@@ -641,11 +649,19 @@ impl<L: CondLock> Condition<L> {
     /// ```
     #[inline]
     pub fn notify(&self, n: usize) -> Result<usize, Error> {
-        Ok(match self.held()? {
-            // SAFETY: as in `wait_within`.
+        let notified = match self.held()? {
+            // SAFETY: as in `wait_unobserved`.
             Some(lock) => unsafe { self.raw.notify_owned(lock, n) },
             None => self.raw.notify_shared(n),
-        })
+        };
+        if notified > 0 {
+            let object = Object::new(ObjectKind::Condition, self);
+            observe::emit(&TraceEvent::Wake {
+                object,
+                count: notified,
+            });
+        }
+        Ok(notified)
     }
 
     /// [`notify`](Condition::notify) for one thread.
@@ -685,7 +701,7 @@ impl<L: CondLock> Condition<L> {
     pub fn waiting(&self) -> Option<usize> {
         match self.lock.owner_proof() {
             None => Some(self.raw.waiting_shared()),
-            // SAFETY: as in `wait_within`.
+            // SAFETY: as in `wait_unobserved`.
             Some(OwnerProof(lock)) => lock.is_owned().then(|| unsafe { self.raw.waiting_owned() }),
         }
     }

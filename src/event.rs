@@ -3,8 +3,9 @@
 use crate::blocking;
 use crate::deadline::Deadline;
 use crate::error::Error;
+use crate::observe::{self, Object, ObjectKind};
 use crate::raw::event::RawEvent;
-use crate::raw::park::Limit;
+use crate::raw::park::{GaveUp, Limit};
 use std::fmt;
 use std::time::Duration;
 
@@ -103,8 +104,10 @@ impl Event {
     /// ```
     #[inline]
     pub fn wait(&self) {
-        let set = self.raw.wait(Limit::NONE);
-        debug_assert_eq!(set, Ok(()), "a wait without limit does not give up");
+        if !self.is_set() {
+            let set = self.block(Limit::NONE);
+            debug_assert_eq!(set, Ok(()), "a wait without limit does not give up");
+        }
     }
 
     /// Waits until the flag is set, for `timeout` at most; returns whether it was set (EVT-5).
@@ -123,11 +126,7 @@ impl Event {
     /// ```
     #[inline]
     pub fn wait_timeout(&self, timeout: Duration) -> Result<bool, Error> {
-        blocking::within(
-            timeout,
-            || Ok(self.is_set()),
-            |limit| self.raw.wait_contended(limit),
-        )
+        blocking::within(timeout, || Ok(self.is_set()), |limit| self.block(limit))
     }
 
     /// Waits until the flag is set, until `deadline` at most; returns whether it was set.
@@ -139,7 +138,7 @@ impl Event {
     /// ```
     #[inline]
     pub fn wait_until(&self, deadline: Deadline) -> bool {
-        self.raw.wait(Limit::until(deadline.0)).is_ok()
+        self.is_set() || self.block(Limit::until(deadline.0)).is_ok()
     }
 
     /// Waits until the flag is set, until `deadline` at most; returns whether it was set. A signal handler that runs while
@@ -156,7 +155,13 @@ impl Event {
     /// ```
     #[inline]
     pub fn wait_interruptible(&self, deadline: Deadline) -> Result<bool, Error> {
-        blocking::outcome(self.raw.wait(Limit::interruptible(deadline.0)))
+        blocking::interruptible(deadline, || Ok(self.is_set()), |limit| self.block(limit))
+    }
+
+    #[inline]
+    fn block(&self, limit: Limit) -> Result<(), GaveUp> {
+        let object = Object::new(ObjectKind::Event, self);
+        observe::blocking(object, || self.raw.wait_contended(limit), |_| false)
     }
 
     /// Whether a thread may be asleep here. For tests that wait for that.

@@ -120,6 +120,8 @@ mod lock;
 #[cfg(not(threadbare_loom))]
 mod locked;
 #[cfg(not(threadbare_loom))]
+mod observe;
+#[cfg(not(threadbare_loom))]
 mod primitive;
 #[cfg(not(threadbare_loom))]
 mod raw;
@@ -138,6 +140,10 @@ pub use crate::{
     event::Event,
     guard::{Guard, Guarded},
     lock::Lock,
+    observe::{
+        __trace_point, Object, ObjectKind, TraceEvent, TraceHook, getprofile, gettrace, setprofile,
+        setprofile_all_threads, settrace, settrace_all_threads, thread_profile, thread_trace,
+    },
     rlock::RLock,
     semaphore::{BoundedSemaphore, Semaphore},
     thread::{

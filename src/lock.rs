@@ -4,6 +4,7 @@ use crate::blocking;
 use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::guard::{Guard, sealed};
+use crate::observe::{self, Object, ObjectKind};
 use crate::raw::lock::RawLock;
 use crate::raw::park::{GaveUp, Limit};
 use std::fmt;
@@ -71,8 +72,10 @@ impl Lock {
     #[doc(alias = "lock")]
     #[inline]
     pub fn acquire(&self) {
-        let taken = self.raw.acquire(Limit::NONE);
-        debug_assert_eq!(taken, Ok(()), "a wait without limit does not give up");
+        if !self.try_acquire() {
+            let taken = self.block(Limit::NONE);
+            debug_assert_eq!(taken, Ok(()), "a wait without limit does not give up");
+        }
     }
 
     /// Takes the lock if it is free; whether it did. Never waits (LOCK-4).
@@ -151,7 +154,8 @@ impl Lock {
 
     #[inline]
     fn block(&self, limit: Limit) -> Result<(), GaveUp> {
-        self.raw.acquire_contended(limit)
+        let object = Object::new(ObjectKind::Lock, self);
+        observe::blocking(object, || self.raw.acquire_contended(limit), Result::is_ok)
     }
 
     /// Frees the lock, whichever thread took it, and lets one waiter proceed (LOCK-9).

@@ -4,6 +4,7 @@ use crate::blocking;
 use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::guard::{Guard, sealed};
+use crate::observe::{self, Object, ObjectKind};
 use crate::raw::park::{GaveUp, Limit};
 use crate::raw::rlock::RawRLock;
 use std::fmt;
@@ -75,7 +76,7 @@ impl RLock {
     #[inline]
     pub fn acquire(&self) {
         if !self.try_acquire() {
-            let taken = self.raw.acquire_contended(Limit::NONE);
+            let taken = self.block(Limit::NONE);
             debug_assert_eq!(taken, Ok(()), "a wait without limit does not give up");
         }
     }
@@ -159,7 +160,8 @@ impl RLock {
 
     #[inline]
     fn block(&self, limit: Limit) -> Result<(), GaveUp> {
-        self.raw.acquire_contended(limit)
+        let object = Object::new(ObjectKind::RLock, self);
+        observe::blocking(object, || self.raw.acquire_contended(limit), Result::is_ok)
     }
 
     /// Undoes one acquire of the caller's; the last one frees the lock and lets one waiter proceed.

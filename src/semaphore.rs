@@ -4,6 +4,7 @@ use crate::blocking;
 use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::guard::{Guard, sealed};
+use crate::observe::{self, Object, ObjectKind};
 use crate::raw::park::{GaveUp, Limit};
 use crate::raw::semaphore::{MAX_PERMITS, RawSemaphore};
 use std::fmt;
@@ -269,7 +270,12 @@ impl Semaphore {
 
     #[inline]
     fn block(&self, n: u32, limit: Limit) -> Result<(), GaveUp> {
-        self.raw.acquire_contended(n, limit)
+        let object = Object::new(ObjectKind::Semaphore, self);
+        observe::blocking(
+            object,
+            || self.raw.acquire_contended(n, limit),
+            Result::is_ok,
+        )
     }
 
     /// Gives a permit, and lets a waiter proceed. Any thread may.

@@ -25,11 +25,17 @@ pub use overflow::set_overflow_report;
 pub use stacks::set_stack_cache;
 pub use timer::Timer;
 
+pub(crate) use current::{known, record as known_or_new};
+pub(crate) use hooks::contain_trace;
+pub(crate) use record::{Record, Slots};
+pub(crate) use registry::listed as running;
+
 use crate::blocking;
 use crate::deadline::{self, Deadline};
 use crate::error::Error;
-use crate::raw::park::Limit;
-use record::{Kind, Plan, Record};
+use crate::observe::{self, Object, ObjectKind};
+use crate::raw::park::{GaveUp, Limit};
+use record::{Kind, Plan};
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::mem;
@@ -227,7 +233,7 @@ impl Thread {
     /// ```
     pub fn join(&self) -> Result<(), Error> {
         self.record.check_joinable()?;
-        let joined = self.record.join(Limit::NONE);
+        let joined = self.block(Limit::NONE);
         debug_assert_eq!(joined, Ok(()), "a wait without limit does not give up");
         Ok(())
     }
@@ -271,7 +277,7 @@ impl Thread {
     /// ```
     pub fn join_until(&self, deadline: Deadline) -> Result<bool, Error> {
         self.record.check_joinable()?;
-        Ok(self.record.join(Limit::until(deadline.0)).is_ok())
+        Ok(self.block(Limit::until(deadline.0)).is_ok())
     }
 
     /// As [`join_until`](Thread::join_until), but a signal handler that runs while the caller
@@ -291,7 +297,12 @@ impl Thread {
     /// ```
     pub fn join_interruptible(&self, deadline: Deadline) -> Result<bool, Error> {
         self.record.check_joinable()?;
-        blocking::outcome(self.record.join(Limit::interruptible(deadline.0)))
+        blocking::outcome(self.block(Limit::interruptible(deadline.0)))
+    }
+
+    fn block(&self, limit: Limit) -> Result<(), GaveUp> {
+        let object = Object::new(ObjectKind::Thread, &*self.record);
+        observe::blocking(object, || self.record.join(limit), |_| false)
     }
 
     /// Whether the thread was started and has not ended. It turns `false` after the destructors of

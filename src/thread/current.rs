@@ -4,6 +4,7 @@ use super::name::Name;
 use super::record::{Kind, Plan, Record};
 use super::{Thread, fork, join, registry};
 use crate::locked::Locked;
+use crate::observe;
 use crate::primitive::{INITIAL_THREAD, adopt_token, thread_token};
 use std::cell::{Cell, RefCell};
 use std::ptr;
@@ -36,6 +37,7 @@ impl Drop for End {
             // which are yet to run, find it as ever (LOCAL-14).
             join::leave(record.clone());
         }
+        observe::end(record);
         drop(record.leave_lists());
         record.lifecycle.end();
     }
@@ -61,7 +63,7 @@ pub(super) fn with<R>(look: impl FnOnce(Option<&Record>) -> R) -> R {
 }
 
 /// The calling thread's record, if it has one.
-pub(super) fn known() -> Option<Arc<Record>> {
+pub(crate) fn known() -> Option<Arc<Record>> {
     let record = CURRENT.get();
     if record.is_null() {
         return None;
@@ -73,7 +75,7 @@ pub(super) fn known() -> Option<Arc<Record>> {
 }
 
 /// The calling thread's record, made if there is none.
-pub(super) fn record() -> Arc<Record> {
+pub(crate) fn record() -> Arc<Record> {
     known().unwrap_or_else(unknown)
 }
 

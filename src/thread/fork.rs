@@ -15,6 +15,7 @@
 //! child for the same reason.
 
 use super::{current, exit, hooks, join, registry, stacks};
+use crate::observe;
 use threadbare_sys::fork::{self, Handlers};
 
 static HANDLERS: Handlers = Handlers::new(Some(before), Some(in_parent), Some(in_child));
@@ -33,6 +34,7 @@ extern "C" fn before() {
     stacks::hold();
     hooks::hold();
     exit::hold();
+    observe::hold();
 }
 
 /// Releases what `before` took.
@@ -41,6 +43,8 @@ extern "C" fn before() {
 /// The calling thread, or its original in the parent, has called `before`.
 unsafe fn let_go() {
     // SAFETY: as the caller promises.
+    unsafe { observe::let_go() };
+    // SAFETY: as above.
     unsafe { exit::let_go() };
     // SAFETY: as above.
     unsafe { hooks::let_go() };

@@ -215,16 +215,21 @@ pub fn excepthook(args: &ExceptHookArgs<'_>) {
 /// ```
 pub fn default_excepthook(args: &ExceptHookArgs<'_>) {
     let name = name_of(args.thread);
-    let mut text = String::new();
+    match args.location {
+        None => say(&format!("thread {name} was ended by the panic above\n")),
+        Some(_) => say_panic(&format!("Exception in thread {name}"), args),
+    }
+}
+
+/// Says what a panic was, after `header`, as far as std's panic hook has not.
+fn say_panic(header: &str, args: &ExceptHookArgs<'_>) {
+    let mut text = String::from(header);
     // Writing to a string does not fail.
     let _ = match args.location {
-        None => writeln!(text, "thread {name} was ended by the panic above"),
+        None => writeln!(text, ": the panic above"),
         Some(location) => {
             let what = args.message().unwrap_or(args.type_name);
-            writeln!(
-                text,
-                "Exception in thread {name}:\npanicked at {location}:\n{what}"
-            )
+            writeln!(text, ":\npanicked at {location}:\n{what}")
         }
     };
     if let Some(backtrace) = args.backtrace {
@@ -252,10 +257,14 @@ pub(super) fn say(text: &str) {
 }
 
 /// Calls `target` in the calling thread, whose record this is, and contains what it panics with.
-pub(super) fn contain(record: Option<Arc<Record>>, target: impl FnOnce()) {
-    if let Some(panic) = caught(target) {
+/// Whether it returned.
+pub(super) fn contain(record: Option<Arc<Record>>, target: impl FnOnce()) -> bool {
+    let ended = caught(target);
+    let returned = ended.is_ok();
+    if let Err(Some(panic)) = ended {
         report(record.map(Thread::of).as_ref(), panic);
     }
+    returned
 }
 
 /// A panic that was contained, not [`exit`].
@@ -282,30 +291,46 @@ impl Drop for Panic {
     }
 }
 
-/// Calls `action`; returns what it panicked with.
-fn caught(action: impl FnOnce()) -> Option<Panic> {
+/// Calls `action`; errs if it panicked, without a panic if that was [`exit`].
+fn caught(action: impl FnOnce()) -> Result<(), Option<Panic>> {
     let told = Told::default();
     let outer = PANICS_GO_TO.replace(&raw const told);
     let ended = catch_unwind(AssertUnwindSafe(action));
     PANICS_GO_TO.set(outer);
-    let payload = ended.err()?;
-    let place = told.place.take();
-    (!payload.is::<Exit>()).then_some(Panic { payload, place })
+    ended.map_err(|payload| {
+        let is_exit = payload.is::<Exit>();
+        let place = told.place.take();
+        let panic = Panic { payload, place };
+        (!is_exit).then_some(panic)
+    })
 }
 
 /// Hands a panic to the excepthook.
 #[cold]
 fn report(thread: Option<&Thread>, panic: Panic) {
     let hook = current_excepthook();
-    let in_hook = caught(|| hook.call(&panic.args(thread)));
-    for panic in [in_hook, caught(|| drop(hook))].into_iter().flatten() {
-        say(&format!(
-            "Exception in the excepthook of thread {}:\n",
-            name_of(thread)
-        ));
-        // That ends nothing but the hook, and goes to nobody else (HOOK-5).
-        let _ = caught(|| default_excepthook(&panic.args(thread)));
-    }
+    contain_hook("excepthook", thread, || hook.call(&panic.args(thread)));
+    contain_hook("excepthook", thread, || drop(hook));
+}
+
+/// Calls a hook of the program's. If it panics, that is said, ends nothing but the hook, and goes
+/// to no other (HOOK-5). Whether it did not.
+fn contain_hook(what: &str, thread: Option<&Thread>, hook: impl FnOnce()) -> bool {
+    let Err(Some(panic)) = caught(hook) else {
+        return true;
+    };
+    say(&format!(
+        "Exception in the {what} of thread {}:\n",
+        name_of(thread)
+    ));
+    default_excepthook(&panic.args(thread));
+    false
+}
+
+/// Calls a trace or profile function; whether it did not panic.
+pub(crate) fn contain_trace(function: impl FnOnce()) -> bool {
+    let thread = current::known().map(Thread::of);
+    contain_hook("trace function", thread.as_ref(), function)
 }
 
 /// Drops a payload, which may panic, and so may what that panics with.

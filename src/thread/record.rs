@@ -4,6 +4,7 @@ use super::join::OsThread;
 use super::name::Name;
 use super::registry::{self, List, Place};
 use crate::locked::Locked;
+use crate::observe::{self, TraceHook};
 use crate::raw::lifecycle::RawLifecycle;
 use std::cell::UnsafeCell;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ const NEVER: u32 = u32::MAX;
 /// What a thread runs.
 pub(super) type Target = Box<dyn FnOnce() + Send>;
 
-pub(super) struct Record {
+pub(crate) struct Record {
     /// Who the thread is: taken when it is made, told to others as its ident once it is started.
     pub(super) token: u64,
     pub(super) lifecycle: RawLifecycle,
@@ -47,7 +48,22 @@ pub(super) struct State {
     kernel_id: Option<u32>,
     /// It waits for the end of the process, so nobody is to wait for it.
     pub(super) is_leaving: bool,
+    slots: Slots,
     pub(super) place: Place,
+}
+
+/// A thread's own trace and profile function: see `observe`.
+#[derive(Clone)]
+pub(crate) struct Slots {
+    pub(crate) trace: Option<TraceHook>,
+    pub(crate) profile: Option<TraceHook>,
+}
+
+impl Slots {
+    pub(crate) const EMPTY: Slots = Slots {
+        trace: None,
+        profile: None,
+    };
 }
 
 /// Where a thread comes from.
@@ -95,6 +111,7 @@ impl Record {
                 plan,
                 kernel_id: None,
                 is_leaving: false,
+                slots: Slots::EMPTY,
                 place: Place::NOWHERE,
             }),
         }
@@ -117,6 +134,11 @@ impl Record {
     /// As [`with`](Record::with), with the list that the record belongs to.
     pub(super) fn with_list<R>(&self, access: impl FnOnce(&mut List, &mut State) -> R) -> R {
         registry::with(self, access)
+    }
+
+    /// Calls `access` with the thread's trace and profile function, under the record's lock.
+    pub(crate) fn with_slots<R>(&self, access: impl FnOnce(&mut Slots) -> R) -> R {
+        self.with(|state| access(&mut state.slots))
     }
 
     /// For who starts the thread: that it is a thread of this process and of this crate.
@@ -189,6 +211,7 @@ impl Record {
         let state = unsafe { &mut *self.state.get() };
         state.kernel_id = Some(native_id);
         state.is_leaving = false;
+        observe::survive(&state.slots);
         if state.kind == Kind::Dummy {
             state.kind = Kind::Main;
             state.daemon = false;

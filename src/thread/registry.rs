@@ -164,7 +164,7 @@ pub(super) fn count() -> usize {
 }
 
 /// All threads that are to be seen, in the order in which they were made, as of one moment.
-pub(super) fn listed() -> Vec<Arc<Record>> {
+pub(crate) fn listed() -> Vec<Arc<Record>> {
     snapshot(|state| state.place.is_listed)
 }
 

@@ -13,6 +13,7 @@ use super::record::{Plan, Record};
 use super::stacks::Stack;
 use super::{current, exit, fork, hooks, overflow};
 use crate::error::{Error, OsError};
+use crate::observe::{self, TraceEvent};
 use std::sync::Arc;
 use threadbare_sys::Errno;
 use threadbare_sys::pthread;
@@ -114,8 +115,15 @@ fn run(packet: Packet) {
     record.runs_as(threadbare_sys::tid::gettid());
     // SAFETY: this thread runs on the region until it ends.
     unsafe { overflow::arm(&region) };
+    observe::begin(&record);
     if let Plan::Target(target) = plan {
-        hooks::contain(Some(record.clone()), target);
+        observe::emit(&TraceEvent::Call);
+        let returned = hooks::contain(Some(record.clone()), target);
+        observe::emit(if returned {
+            &TraceEvent::Return
+        } else {
+            &TraceEvent::Exception
+        });
     }
     record.with_list(|list, state| list.unlist(state));
 }
