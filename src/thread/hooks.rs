@@ -319,11 +319,8 @@ fn contain_hook(what: &str, thread: Option<&Thread>, hook: impl FnOnce()) -> boo
     let Err(Some(panic)) = caught(hook) else {
         return true;
     };
-    say(&format!(
-        "Exception in the {what} of thread {}:\n",
-        name_of(thread)
-    ));
-    default_excepthook(&panic.args(thread));
+    let header = format!("Exception in the {what} of thread {}", name_of(thread));
+    say_panic(&header, &panic.args(thread));
     false
 }
 
