@@ -1,0 +1,343 @@
+//! Threads, identities and the end of the program in the child of a fork (FORK).
+//!
+//! Each child runs checks, and its parent, the test, looks at how it ended.
+
+#![cfg(not(threadbare_loom))]
+
+mod common;
+
+use common::{until, watchdog};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid, fork, getpid};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+use threadbare::{
+    Deadline, Event, Thread, active_count, current_thread, enumerate, get_ident, get_native_id,
+    main_thread, register_atexit, set_excepthook, shutdown,
+};
+
+/// Runs `body` in the child of a fork, which then ends without any clean-up; a panic in it makes
+/// the test fail.
+#[track_caller]
+fn in_child(body: impl FnOnce()) {
+    finish(start_child(body));
+}
+
+/// Begins to run `body` in the child of a fork.
+fn start_child(body: impl FnOnce()) -> Pid {
+    // SAFETY: the child runs what the test is about, which is what the crate promises to work.
+    match unsafe { fork() }.unwrap() {
+        ForkResult::Parent { child } => child,
+        ForkResult::Child => {
+            let ended = catch_unwind(AssertUnwindSafe(body));
+            // SAFETY: leaves at once.
+            unsafe { libc::_exit(if ended.is_ok() { 0 } else { 101 }) }
+        }
+    }
+}
+
+/// Waits for a child that is to end with success.
+#[track_caller]
+fn finish(child: Pid) {
+    let mut status = WaitStatus::StillAlive;
+    until(|| {
+        status = waitpid(child, Some(WaitPidFlag::WNOHANG)).unwrap();
+        status != WaitStatus::StillAlive
+    });
+    assert_eq!(status, WaitStatus::Exited(child, 0));
+}
+
+/// Runs `target` in a thread of the crate's; fails if it panics there.
+#[track_caller]
+fn run(target: impl FnOnce() + Send + 'static) {
+    let done = Arc::new(AtomicBool::new(false));
+    let thread = Thread::new({
+        let done = done.clone();
+        move || {
+            target();
+            done.store(true, Relaxed);
+        }
+    });
+    thread.start().unwrap();
+    thread.join().unwrap();
+    assert!(done.load(Relaxed), "a check in the thread failed");
+}
+
+/// A thread that waits for the event.
+fn waiting(name: &str, daemon: bool) -> (Thread, Arc<Event>) {
+    let go = Arc::new(Event::new());
+    let target = {
+        let go = go.clone();
+        move || go.wait()
+    };
+    let builder = Thread::builder().name(name).daemon(daemon);
+    (builder.target(target).spawn().unwrap(), go)
+}
+
+/// What must hold of the one thread of a child.
+fn is_alone(name: &str, daemon: bool) {
+    let me = current_thread();
+    assert_eq!(enumerate(), [me.clone()]);
+    assert_eq!(active_count(), 1);
+    assert_eq!(main_thread(), me);
+    assert_eq!((me.name().as_str(), me.daemon()), (name, daemon));
+    assert!(me.is_alive() && me.is_current());
+    assert_eq!(me.ident(), Some(get_ident()));
+    assert_eq!(me.native_id(), Some(get_native_id()));
+    assert_eq!(i32::try_from(get_native_id()), Ok(getpid().as_raw()));
+}
+
+#[test]
+fn fork_1_and_2_a_foreign_thread_becomes_the_main_thread() {
+    let _watchdog = watchdog();
+    let (other, go) = waiting("other", false);
+    let foreign = || in_child(|| is_alone("MainThread", false));
+    std::thread::scope(|s| s.spawn(foreign).join()).unwrap();
+    let with_dummy = || {
+        let dummy = current_thread();
+        assert!(dummy.name().starts_with("Dummy-") && dummy.daemon());
+        in_child(|| {
+            is_alone("MainThread", false);
+            assert_eq!(current_thread(), dummy);
+            assert!(format!("{dummy:?}").starts_with("<_MainThread(MainThread, started "));
+        });
+        assert!(dummy.name().starts_with("Dummy-") && dummy.daemon());
+    };
+    std::thread::scope(|s| s.spawn(with_dummy).join()).unwrap();
+    go.set();
+    other.join().unwrap();
+}
+
+#[test]
+fn fork_2_and_3_a_thread_of_ours_keeps_its_name_kind_daemon_flag_and_ident() {
+    let _watchdog = watchdog();
+    let ok = Arc::new(AtomicBool::new(false));
+    let target = {
+        let ok = ok.clone();
+        move || {
+            let (ident, native_id) = (get_ident(), get_native_id());
+            in_child(|| {
+                is_alone("forks", true);
+                assert_eq!(get_ident(), ident);
+                assert_ne!(get_native_id(), native_id);
+                assert!(format!("{:?}", current_thread()).starts_with("<Thread(forks, started da"));
+                // Asked by another thread first, and again in a grandchild.
+                run(move || assert_eq!(main_thread().ident(), Some(ident)));
+                in_child(|| is_alone("forks", true));
+            });
+            assert_eq!(get_native_id(), native_id);
+            ok.store(true, Relaxed);
+        }
+    };
+    let thread = Thread::builder().name("forks").daemon(true).target(target);
+    thread.spawn().unwrap().join().unwrap();
+    assert!(ok.load(Relaxed));
+}
+
+#[test]
+fn fork_4_started_threads_are_ended_in_the_child_and_unstarted_ones_can_be_started() {
+    let _watchdog = watchdog();
+    let (running, go) = waiting("running", false);
+    let ended = Thread::new(|| ());
+    ended.start().unwrap();
+    until(|| !ended.is_alive()); // not joined
+    let joined = Thread::new(|| ());
+    joined.start().unwrap();
+    joined.join().unwrap();
+    let ran = Arc::new(AtomicBool::new(false));
+    let unstarted = Thread::new({
+        let ran = ran.clone();
+        move || ran.store(true, Relaxed)
+    });
+    let ident = running.ident();
+    in_child(|| {
+        for thread in [&running, &ended, &joined] {
+            assert!(!thread.is_alive() && thread.ident().is_some());
+            assert!(thread.native_id().is_some());
+            thread.join().unwrap();
+            assert_eq!(thread.join_timeout(Duration::from_secs(60)), Ok(true));
+            assert_eq!(thread.join_interruptible(Deadline::NEVER), Ok(true));
+            assert!(thread.start().is_err() && thread.set_daemon(true).is_err());
+            thread.set_name("still to be named");
+        }
+        assert_eq!(running.ident(), ident);
+        assert!(format!("{running:?}").contains("stopped"));
+        unstarted.start().unwrap();
+        unstarted.join().unwrap();
+        assert!(ran.load(Relaxed) && !unstarted.is_alive());
+        drop((running.clone(), ended.clone()));
+    });
+    assert!(running.is_alive() && !ran.load(Relaxed));
+    go.set();
+    running.join().unwrap();
+    ended.join().unwrap();
+}
+
+#[test]
+fn fork_4_a_thread_that_another_waits_for_in_the_parent_is_joined_at_once_in_the_child() {
+    let _watchdog = watchdog();
+    let (running, go) = waiting("joined", true);
+    let joiner = Thread::new({
+        let running = running.clone();
+        move || running.join().unwrap()
+    });
+    joiner.start().unwrap();
+    until(|| common::is_asleep(joiner.native_id().unwrap()));
+    in_child(|| {
+        running.join().unwrap();
+        joiner.join().unwrap();
+    });
+    go.set();
+    joiner.join().unwrap();
+}
+
+#[test]
+fn fork_5_whatever_other_threads_do_the_child_can_use_everything() {
+    let _watchdog = watchdog();
+    let stop = AtomicBool::new(false);
+    let named = Thread::new(|| ());
+    let rename = || {
+        named.set_name("again");
+        drop(named.name());
+    };
+    let busy: [&(dyn Fn() + Sync); 5] = [
+        &|| {
+            let thread = Thread::new(|| ());
+            thread.start().unwrap();
+            thread.join().unwrap();
+        },
+        &|| {
+            Thread::builder().stack_size(64 << 10).spawn().unwrap();
+        },
+        &|| {
+            drop(enumerate());
+            std::thread::spawn(current_thread).join().unwrap();
+        },
+        &rename,
+        &|| {
+            set_excepthook(|_| ()).install();
+        },
+    ];
+    std::thread::scope(|s| {
+        for work in busy {
+            s.spawn(|| {
+                while !stop.load(Relaxed) {
+                    work();
+                }
+            });
+        }
+        for _ in 0..100 {
+            in_child(|| {
+                is_alone("MainThread", false);
+                run(|| assert_eq!(active_count(), 2));
+                named.set_name("in the child");
+                named.start().unwrap();
+                named.join().unwrap();
+                register_atexit(|| ()).unwrap();
+                set_excepthook(|_| ()).install();
+                run(|| ());
+                is_alone("MainThread", false);
+            });
+        }
+        stop.store(true, Relaxed);
+    });
+}
+
+#[test]
+fn fork_9_shutdown_in_the_child_does_not_wait_for_vanished_threads() {
+    let _watchdog = watchdog();
+    let (running, go) = waiting("never ends in the child", false);
+    let called = Arc::new(AtomicUsize::new(0));
+    in_child(|| {
+        register_atexit({
+            let called = called.clone();
+            move || {
+                called.fetch_add(1, Relaxed);
+            }
+        })
+        .unwrap();
+        let worked = Arc::new(AtomicBool::new(false));
+        let own = Thread::builder().daemon(false).target({
+            let worked = worked.clone();
+            move || worked.store(true, Relaxed)
+        });
+        own.spawn().unwrap();
+        shutdown();
+        assert!(worked.load(Relaxed) && called.load(Relaxed) == 1);
+        shutdown();
+        assert_eq!(called.load(Relaxed), 1);
+    });
+    assert!(running.is_alive() && main_thread().is_alive());
+    assert_eq!(called.load(Relaxed), 0, "the parent is not affected");
+    // The same by the exit of the process, which waits for a thread of the child's.
+    let child = start_child(|| {
+        let own = Thread::builder().daemon(false).target(|| ());
+        own.spawn().unwrap();
+        // SAFETY: what a program's end does.
+        unsafe { libc::exit(0) };
+    });
+    finish(child);
+    go.set();
+    running.join().unwrap();
+}
+
+#[test]
+fn fork_9_a_thread_of_ours_that_returns_in_the_child_ends_it() {
+    let _watchdog = watchdog();
+    let child = Arc::new(std::sync::Mutex::new(None));
+    let thread = Thread::builder().daemon(false).target({
+        let child = child.clone();
+        // SAFETY: the child returns from its thread, as the crate promises to work.
+        move || match unsafe { fork() }.unwrap() {
+            ForkResult::Parent { child: pid } => *child.lock().unwrap() = Some(pid),
+            ForkResult::Child => {
+                let own = Thread::builder().daemon(false).target(|| ());
+                own.spawn().unwrap();
+            }
+        }
+    });
+    thread.spawn().unwrap().join().unwrap();
+    let child = child.lock().unwrap().take();
+    finish(child.expect("the thread has panicked"));
+}
+
+#[test]
+fn fork_11_many_threads_fork_at_the_same_time() {
+    let _watchdog = watchdog();
+    let forking = || {
+        for _ in 0..20 {
+            in_child(|| {
+                is_alone("MainThread", false);
+                run(|| ());
+            });
+        }
+    };
+    std::thread::scope(|s| {
+        for _ in 0..8 {
+            s.spawn(forking);
+        }
+    });
+}
+
+#[test]
+fn fork_9_a_fork_while_another_thread_waits_at_the_end_of_the_program_leaves_no_end_behind() {
+    let _watchdog = watchdog();
+    // In a child, since the end of a program comes once.
+    in_child(|| {
+        let (blocker, go) = waiting("blocker", false);
+        let ending = Thread::builder().daemon(true).target(shutdown);
+        let ending = ending.spawn().unwrap();
+        until(|| common::is_asleep(ending.native_id().unwrap()));
+        in_child(|| {
+            let own = Thread::builder().daemon(false).target(|| ());
+            let own = own.spawn().unwrap();
+            shutdown();
+            assert!(!own.is_alive());
+        });
+        go.set();
+        blocker.join().unwrap();
+        ending.join().unwrap();
+    });
+}
