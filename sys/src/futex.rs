@@ -1,7 +1,7 @@
 //! Private futexes: sleep while a 32-bit word has a value, wake who sleeps (futex(2)).
 //!
-//! All calls carry `FUTEX_PRIVATE_FLAG`: the word is shared between the threads of one process
-//! only. Between a waker and a waiter on one word the kernel orders memory so that no wake is
+//! All calls but [`wait_shared`] carry `FUTEX_PRIVATE_FLAG`: the word is shared between the threads
+//! of one process only. Between a waker and a waiter on one word the kernel orders memory so that no wake is
 //! lost: if the waker changed the word before its call, a waiter that queues later sees the change
 //! and does not sleep. Nothing more may be concluded: a return from a call carries no ordering for
 //! other memory, that is the business of the atomic accesses around it.
@@ -37,9 +37,21 @@ pub enum Outcome {
 /// may, the process is aborted: a thread that cannot wait can neither go on nor unwind, since others
 /// may hold pointers to what it waits with.
 pub fn wait(word: &AtomicU32, expected: u32, deadline: Option<Deadline>) -> Outcome {
+    wait_for(Flags::PRIVATE, word, expected, deadline)
+}
+
+/// [`wait`] without `FUTEX_PRIVATE_FLAG`: for a word that is woken from outside of this module,
+/// such as by the kernel at the end of a thread (`CLONE_CHILD_CLEARTID`, set_tid_address(2)).
+///
+/// It is not woken by [`wake`]: the kernel tells the two kinds apart. Costs a little more.
+pub fn wait_shared(word: &AtomicU32, expected: u32, deadline: Option<Deadline>) -> Outcome {
+    wait_for(Flags::empty(), word, expected, deadline)
+}
+
+fn wait_for(kind: Flags, word: &AtomicU32, expected: u32, deadline: Option<Deadline>) -> Outcome {
     let deadline = deadline.map(Deadline::timespec);
     let any_waker = NonZeroU32::MAX;
-    match wait_bitset(word, Flags::PRIVATE, expected, deadline.as_ref(), any_waker) {
+    match wait_bitset(word, kind, expected, deadline.as_ref(), any_waker) {
         Ok(()) => Outcome::Woken,
         Err(Errno::AGAIN) => Outcome::Differed,
         Err(Errno::TIMEDOUT) => Outcome::TimedOut,

@@ -11,6 +11,7 @@
 //! | [`tid`] | the kernel's thread id, cached |
 //! | [`stack`] | mappings for thread stacks, with guard pages |
 //! | [`pthread`] | start a thread on such a stack, join it |
+//! | [`clone`] | start one that libc does not know of, for next to nothing |
 //! | [`overflow`] | notice that a thread ran off its stack |
 //!
 //! 64-bit little-endian Linux with glibc 2.31 or newer, on x86_64 and aarch64. Nothing here needs
@@ -27,6 +28,7 @@
 compile_error!("threadbare runs on 64-bit little-endian Linux with glibc; musl is not supported");
 
 pub mod clock;
+pub mod clone;
 pub mod exit;
 pub mod fork;
 pub mod futex;
