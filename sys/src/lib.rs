@@ -7,11 +7,13 @@
 //! | [`clock`] | `CLOCK_MONOTONIC` and points on it |
 //! | [`futex`] | wait, wake, requeue on a private 32-bit word |
 //! | [`name`] | the name that the kernel shows |
+//! | [`fork`] | handlers, and how often the process was forked off |
 //! | [`sched`] | `sched_yield`, the number of usable CPUs |
 //! | [`tid`] | the kernel's thread id, cached |
 //! | [`stack`] | mappings for thread stacks, with guard pages |
 //! | [`pthread`] | start a thread on such a stack, join it |
 //! | [`clone`] | start one that libc does not know of, for next to nothing |
+//! | [`exit`] | handlers of the end of the process |
 //! | [`overflow`] | notice that a thread ran off its stack |
 //!
 //! 64-bit little-endian Linux with glibc 2.31 or newer, on x86_64 and aarch64. Nothing here needs

@@ -1,16 +1,14 @@
 //! The kernel's id of the calling thread, cached and right after a fork.
 //!
 //! The id lies in a thread-local. In the child of a fork the calling thread has a new id, so a
-//! handler registered with pthread_atfork(3) empties the cache there. Nothing is cached before
-//! that handler is in place. A child made by a bare `clone` or `_Fork` runs no such handlers and
-//! would see its parent's id; POSIX allows such a child little else than `exec`.
+//! [handler](crate::fork::Handlers) empties the cache there. Nothing is cached before that handler
+//! is in place. A child made by a bare `clone` or `_Fork` runs no such handlers and would see its
+//! parent's id; POSIX allows such a child little else than `exec`.
 
-use crate::fork;
+use crate::fork::{self, Handlers};
 use std::cell::Cell;
 use std::mem::MaybeUninit;
-use std::sync::atomic::{
-    AtomicU8, AtomicU32, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
-};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed};
 
 thread_local! {
     /// This thread's id; 0 while unknown.
@@ -44,7 +42,7 @@ pub fn is_main_thread() -> bool {
             .as_raw_nonzero()
             .get()
             .unsigned_abs();
-        if forgets_at_fork() {
+        if FORGET.ensure() {
             PROCESS.store(process, Relaxed);
         }
     }
@@ -70,7 +68,7 @@ pub fn is_initial_thread() -> bool {
 #[cold]
 fn ask() -> u32 {
     let tid = recorded_by_libc().unwrap_or_else(from_kernel);
-    if forgets_at_fork() {
+    if FORGET.ensure() {
         CACHED.set(tid);
     }
     tid
@@ -118,30 +116,12 @@ fn recorded_by_libc() -> Option<u32> {
     Some(tid)
 }
 
-/// Whether the fork handler is registered; registers it at the first call.
-fn forgets_at_fork() -> bool {
-    const NOT_YET: u8 = 0;
-    const TRYING: u8 = 1;
-    const DONE: u8 = 2;
-    static HANDLER: AtomicU8 = AtomicU8::new(NOT_YET);
+static FORGET: Handlers = Handlers::new(None, None, Some(forget));
 
-    extern "C" fn forget() {
-        CACHED.set(0);
-        PROCESS.store(0, Relaxed);
-    }
-
-    // Acquire, paired with the Release below: who sees DONE may rely on the registration.
-    match HANDLER.compare_exchange(NOT_YET, TRYING, Relaxed, Acquire) {
-        Ok(_) => {
-            // SAFETY: `forget` is async-signal-safe: it writes an atomic and a
-            // constant-initialised thread-local that has no destructor.
-            let result = unsafe { libc::pthread_atfork(None, None, Some(forget)) };
-            // Out of memory: the next thread may try again.
-            HANDLER.store(if result == 0 { DONE } else { NOT_YET }, Release);
-            result == 0
-        }
-        Err(now) => now == DONE,
-    }
+/// Async-signal-safe: an atomic, and a constant-initialised thread-local without a destructor.
+extern "C" fn forget() {
+    CACHED.set(0);
+    PROCESS.store(0, Relaxed);
 }
 
 #[cfg(test)]
