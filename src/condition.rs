@@ -45,10 +45,10 @@ use std::time::Duration;
 ///
 /// # Signals, fork, and the end
 /// Not for signal handlers, not even on an `RLock`: a handler may interrupt its own thread in the
-/// middle of a call. In the child of a fork, a condition that other threads waited for must not be
-/// used: those threads are gone, and where they waited is no memory of theirs any more. A condition
-/// is freed, as every value, when nobody borrows it: the last one woken may still be inside a call
-/// of the notifier's.
+/// middle of a call. In the child of a fork a condition can be used, and nobody waits for it, whoever
+/// did in the parent; its lock is as it was at the fork (FORK-5, FORK-6). A condition is freed, as
+/// every value, when nobody borrows it: the last one woken may still be inside a call of the
+/// notifier's.
 ///
 /// ```
 /// use threadbare::{Condition, Thread};
@@ -153,6 +153,15 @@ pub unsafe trait CondLock {
         self.locked()
     }
 
+    /// Makes the lock as new, after a fork (FORK-7). By default it is released for as long as it is
+    /// held and can be, which is all that can be done through the other methods.
+    ///
+    /// # Safety
+    /// As [`Lock::at_fork_reinit`].
+    unsafe fn at_fork_reinit(&self) {
+        while self.locked() && self.release().is_ok() {}
+    }
+
     /// The lock whose owner alone may wait and notify, if this is one.
     #[doc(hidden)]
     fn owner_proof(&self) -> Option<OwnerProof<'_>> {
@@ -201,6 +210,11 @@ macro_rules! forwarded {
         #[inline]
         fn locked(&$self) -> bool {
             $lock.locked()
+        }
+
+        unsafe fn at_fork_reinit(&$self) {
+            // SAFETY: passed on to the caller.
+            unsafe { $lock.at_fork_reinit() };
         }
     };
 }
@@ -692,6 +706,29 @@ impl<L: CondLock> Condition<L> {
     #[inline]
     pub fn notify_all(&self) -> Result<usize, Error> {
         self.notify(usize::MAX)
+    }
+
+    /// Makes the condition as new: nobody waits, and its lock is [as new](CondLock::at_fork_reinit)
+    /// (FORK-7). For the child of a fork, where a lock that another thread held stays locked for
+    /// ever else (FORK-6). The kind of the lock stays what it is.
+    ///
+    /// # Safety
+    /// No other thread uses the condition or its lock during the call or is in the middle of using
+    /// it, as is so in the child of a fork before it starts threads.
+    ///
+    /// ```
+    /// let changed = threadbare::Condition::new();
+    /// changed.acquire();
+    /// // SAFETY: the condition belongs to this thread alone.
+    /// unsafe { changed.at_fork_reinit() };
+    /// assert!(!changed.locked());
+    /// ```
+    #[doc(alias = "_at_fork_reinit")]
+    pub unsafe fn at_fork_reinit(&self) {
+        // SAFETY: passed on to the caller.
+        unsafe { self.raw.reinit() };
+        // SAFETY: passed on to the caller.
+        unsafe { self.lock.at_fork_reinit() };
     }
 
     /// How many threads wait; `None` if only the lock's owner could tell and the caller is not.

@@ -164,6 +164,26 @@ impl Event {
         observe::blocking(object, || self.raw.wait_contended(limit), |_| false)
     }
 
+    /// Forgets who waits; the flag stays as it is (FORK-7). For the child of a fork, to save it one
+    /// needless wake: an event works there without.
+    ///
+    /// # Safety
+    /// No other thread uses the event during the call or is in the middle of using it, as is so in
+    /// the child of a fork before it starts threads.
+    ///
+    /// ```
+    /// let event = threadbare::Event::new();
+    /// event.set();
+    /// // SAFETY: the event belongs to this thread alone.
+    /// unsafe { event.at_fork_reinit() };
+    /// assert!(event.is_set());
+    /// ```
+    #[doc(alias = "_at_fork_reinit")]
+    pub unsafe fn at_fork_reinit(&self) {
+        // SAFETY: passed on to the caller.
+        unsafe { self.raw.reinit() };
+    }
+
     /// Whether a thread may be asleep here. For tests that wait for that.
     #[doc(hidden)]
     #[must_use]

@@ -77,13 +77,20 @@
 //! | `get_ident()`, `get_native_id()` | [`get_ident`], [`get_native_id`] |
 //! | `stack_size()`, `stack_size(n)` | [`set_stack_size`]`(0)`, [`set_stack_size`]`(n)`; [`stack_size`] only asks |
 //! | `TIMEOUT_MAX` | [`TIMEOUT_MAX`] |
+//! | `_at_fork_reinit()` | [`at_fork_reinit`](Lock::at_fork_reinit) of each |
 //! | `RuntimeError`, `ValueError`, `OverflowError` | [`Error`], told apart by [`Error::kind`] |
 //!
 //! Not there yet: `Barrier`, `Timer`, `local`, `enumerate` and the other module functions,
 //! `excepthook`, trace and profile functions, `run` and `Runnable`, names that the kernel sees,
-//! waiting for threads at exit, typed locks, `spawn` with a result, scopes. There are no rules for
-//! `fork` yet: in the child of a process with several threads, starting or joining threads may
-//! hang, and locks that other threads held stay locked.
+//! waiting for threads at exit, typed locks, `spawn` with a result, scopes. In the child of a fork of
+//! a process with several threads, starting or joining threads may hang.
+//!
+//! # Fork
+//!
+//! In the child of a fork only the calling thread exists. Locks and semaphores are as they were: what
+//! another thread held is held for ever, unless it is made as new
+//! ([`at_fork_reinit`](Lock::at_fork_reinit)), and an [`RLock`] of the caller's is still its own.
+//! Whoever waited is forgotten, and all objects can be used.
 //!
 //! # Differences from Python
 //!

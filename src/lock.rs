@@ -207,6 +207,26 @@ impl Lock {
         Guard::acquire(self)
     }
 
+    /// Makes the lock as new: unlocked, with nobody waiting (FORK-7). For the child of a fork, where
+    /// a lock that another thread held stays locked for ever else (FORK-6).
+    ///
+    /// # Safety
+    /// No other thread uses the lock during the call or is in the middle of using it, as is so in the
+    /// child of a fork before it starts threads.
+    ///
+    /// ```
+    /// let lock = threadbare::Lock::new();
+    /// lock.acquire();
+    /// // SAFETY: the lock belongs to this thread alone.
+    /// unsafe { lock.at_fork_reinit() };
+    /// assert!(!lock.locked());
+    /// ```
+    #[doc(alias = "_at_fork_reinit")]
+    pub unsafe fn at_fork_reinit(&self) {
+        // SAFETY: passed on to the caller.
+        unsafe { self.raw.reinit() };
+    }
+
     /// Whether a thread may be asleep on the lock. For tests that wait for that.
     #[doc(hidden)]
     #[must_use]

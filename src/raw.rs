@@ -13,6 +13,7 @@ pub mod event;
 pub mod lifecycle;
 pub mod lock;
 pub mod park;
+pub mod renewal;
 pub mod rlock;
 pub mod semaphore;
 mod spin;

@@ -239,6 +239,27 @@ impl RLock {
         Guard::acquire(self)
     }
 
+    /// Makes the lock as new: free, with nobody waiting (FORK-7). For the child of a fork, where a
+    /// lock that another thread owned stays locked for ever else, and one that the caller owns is
+    /// still the caller's (FORK-6).
+    ///
+    /// # Safety
+    /// No other thread uses the lock, or a [`Condition`](crate::Condition) on it, during the call or
+    /// is in the middle of using it, as is so in the child of a fork before it starts threads.
+    ///
+    /// ```
+    /// let lock = threadbare::RLock::new();
+    /// lock.acquire();
+    /// // SAFETY: the lock belongs to this thread alone.
+    /// unsafe { lock.at_fork_reinit() };
+    /// assert!(!lock.locked() && !lock.is_owned());
+    /// ```
+    #[doc(alias = "_at_fork_reinit")]
+    pub unsafe fn at_fork_reinit(&self) {
+        // SAFETY: passed on to the caller.
+        unsafe { self.raw.reinit() };
+    }
+
     /// Whether a thread may be asleep on the lock. For tests that wait for that.
     #[doc(hidden)]
     #[must_use]

@@ -320,6 +320,25 @@ pub fn nanos() -> i64 {
 /// See `cpus`.
 pub fn yield_now() {}
 
+thread_local! {
+    // Not loom's, as `UNKINDNESS`.
+    static FORKS: Cell<u32> = const { Cell::new(0) };
+}
+
+/// How often the modelled process has been forked off.
+pub fn fork_generation() -> u32 {
+    FORKS.get()
+}
+
+/// Makes it another process: to be called while a model has one thread, the first time at the
+/// beginning of each execution.
+pub fn set_fork_generation(generation: u32) {
+    FORKS.set(generation);
+}
+
+/// Models count their forks themselves.
+pub fn watch_forks() {}
+
 loom::thread_local! {
     static TOKEN: u64 = {
         static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);

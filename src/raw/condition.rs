@@ -23,12 +23,17 @@
 //! it off the queue, or by its own thread, which finds itself still queued (COND-16). Between its
 //! deadline and the lock it can still be notified, and that counts. It stays valid while it is
 //! queued or to be woken, because its thread takes the lock before it returns (COND-22).
+//!
+//! # Fork
+//!
+//! In the child of a fork nobody waits: the queue is empty by itself (`raw/waiters.rs`).
 
 mod shared;
 
 use crate::primitive::{UnsafeCell, const_unless_modelled};
 use crate::raw::lock::RawLock;
 use crate::raw::park::{GaveUp, Limit};
+use crate::raw::renewal::Renewal;
 use crate::raw::rlock::RawRLock;
 use crate::raw::waiters::{Waiter, WaiterQueue};
 
@@ -38,6 +43,8 @@ pub struct RawCondition {
     queue: UnsafeCell<WaiterQueue>,
     /// Protects `queue` in [`shared`] use.
     queue_lock: RawLock,
+    /// Whether that lock is one of this process.
+    queue_lock_renewal: Renewal,
 }
 
 // SAFETY: `queue` is touched under the lock that protects it only, which orders its users.
@@ -52,8 +59,22 @@ impl RawCondition {
             RawCondition {
                 queue: UnsafeCell::new(WaiterQueue::new()),
                 queue_lock: RawLock::new(),
+                queue_lock_renewal: Renewal::new(),
             }
         }
+    }
+
+    /// Makes it as new: nobody waits.
+    ///
+    /// # Safety
+    /// No other thread uses the condition.
+    pub unsafe fn reinit(&self) {
+        // SAFETY: nobody else touches the queue, as the caller promises.
+        unsafe { self.with_queue(|queue| *queue = WaiterQueue::new()) };
+        // SAFETY: nobody else uses the lock.
+        unsafe { self.queue_lock.reinit() };
+        // SAFETY: passed on to the caller; the lock is as new.
+        unsafe { self.queue_lock_renewal.reinit() };
     }
 
     /// Gives the lock up, waits to be notified within `limit`, takes the lock back however long
@@ -130,7 +151,7 @@ impl RawCondition {
     /// Access to the queue.
     ///
     /// # Safety
-    /// The caller holds what protects the queue, and `access` does not come back here.
+    /// The caller holds what protects the queue, or nobody else is there; `access` does not come back here.
     #[inline]
     unsafe fn with_queue<R>(&self, access: impl FnOnce(&mut WaiterQueue) -> R) -> R {
         // SAFETY: exclusive, since only the holder of what protects the queue gets here.

@@ -13,6 +13,9 @@
 //! `clear` right after `set` takes nothing from those who waited (EVT-4). It would go back to
 //! sleep only if a multiple of 2^30 clears fell between two of its loads.
 //!
+//! In the child of a fork WAITERS may stand for threads that are not there: one needless wake, by
+//! the next `set`.
+//!
 //! # Ordering
 //!
 //! `set` (Release) pairs with the loads in `is_set` and `wait_contended` (Acquire) and carries all
@@ -133,6 +136,15 @@ impl RawEvent {
             }
         }
         Ok(())
+    }
+
+    /// Forgets who waits; the flag stays.
+    ///
+    /// # Safety
+    /// No other thread uses the event.
+    pub unsafe fn reinit(&self) {
+        // Relaxed: nobody else is there.
+        self.state.fetch_and(!WAITERS, Relaxed);
     }
 
     /// Looks again for a while; returns the state seen last.

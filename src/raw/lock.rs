@@ -19,6 +19,9 @@
 //!
 //! A newcomer may take the lock before the woken thread does (LOCK-11).
 //!
+//! In the child of a fork the word is as it was (FORK-6). WAITERS may stand for threads that are not
+//! there, which costs a needless wake; a thread that comes to sleep announces itself all the same.
+//!
 //! # Ordering
 //!
 //! Each step to LOCKED is an Acquire and pairs with the Release in `release` and
@@ -186,6 +189,15 @@ impl RawLock {
     pub fn announce_waiter(&self) {
         // Relaxed: publishes nothing.
         self.state.fetch_or(WAITERS, Relaxed);
+    }
+
+    /// Makes it as new.
+    ///
+    /// # Safety
+    /// No other thread uses the lock.
+    pub unsafe fn reinit(&self) {
+        // Relaxed: nobody else is there.
+        self.state.store(UNLOCKED, Relaxed);
     }
 
     /// The word that waiters sleep on.

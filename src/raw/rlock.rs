@@ -24,6 +24,12 @@
 //! at most [`WAKES`] addresses out before the lock is freed, since afterwards the waiters may be
 //! gone. The rest is requeued to the lock's word before that, for the releases to come to wake.
 //!
+//! # Fork
+//!
+//! In the child of a fork, what was pending is not there, and `pending` is empty by itself
+//! (`raw/waiters.rs`). PENDING may still be set: the last release then finds nobody to wake, and
+//! clears it.
+//!
 //! # Ordering
 //!
 //! `owner` is Relaxed throughout, by invariant 1. The rest is ordered by `lock`.
@@ -299,8 +305,23 @@ impl RawRLock {
         unsafe { self.with_pending(push) };
     }
 
+    /// Makes it as new: free, with nobody pending.
+    ///
     /// # Safety
-    /// The calling thread holds `lock`.
+    /// No other thread uses the lock, and nobody is asleep on it or on a condition of it.
+    pub unsafe fn reinit(&self) {
+        // SAFETY: nobody else touches what belongs to the owner, as the caller promises.
+        unsafe { self.with_depth(|depth| *depth = 0) };
+        // SAFETY: as above.
+        unsafe { self.with_pending(|pending| *pending = WaiterQueue::new()) };
+        // Relaxed: nobody else is there.
+        self.owner.store(NOBODY, Relaxed);
+        // SAFETY: passed on to the caller.
+        unsafe { self.lock.reinit() };
+    }
+
+    /// # Safety
+    /// The calling thread holds `lock`, or nobody else is there.
     #[inline]
     unsafe fn with_depth<R>(&self, access: impl FnOnce(&mut u32) -> R) -> R {
         // SAFETY: exclusive, since only the owner gets here and `access` does not come back.
@@ -308,7 +329,7 @@ impl RawRLock {
     }
 
     /// # Safety
-    /// The calling thread holds `lock`.
+    /// As [`with_depth`](RawRLock::with_depth).
     unsafe fn with_pending<R>(&self, access: impl FnOnce(&mut WaiterQueue) -> R) -> R {
         // SAFETY: exclusive, since only the owner gets here and `access` does not come back.
         self.pending

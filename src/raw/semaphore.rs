@@ -19,6 +19,10 @@
 //! Threads that want several permits at once may be woken in vain. That must not cost another its
 //! wake, so while one waits (MANY) each release wakes all. MANY goes when the last waiter does.
 //!
+//! In the child of a fork, waiters that are not there stay counted, and MANY with them: a release
+//! then asks the kernel to wake as many as are counted, needlessly, and so never fewer than there
+//! are.
+//!
 //! # Ordering
 //!
 //! Giving permits (Release) pairs with taking them (Acquire): what happened before a `release` is

@@ -14,6 +14,13 @@
 //! NOTIFIED and REQUEUED are final: each waiter is notified once at most (COND-16). A thread that
 //! woke for nothing stays ASLEEP, which may cost a needless wake.
 //!
+//! # Fork
+//!
+//! In the child of a fork, who waited in the parent is not there, and the stacks that the waiters
+//! lay on are others' to use. So a queue carries the generation of the process that filled it, and
+//! is empty in any other: no waiter in it is touched. Whatever of the queue a vanished thread has
+//! written, half of a push included, that generation is an older one.
+//!
 //! # Ordering
 //!
 //! The word orders nothing by itself: a waiting thread takes a lock before it returns, and reads
@@ -21,7 +28,8 @@
 //! lock of its own) the Release in `notify` pairs with the Acquire in `is_notified`.
 
 use crate::primitive::{
-    Address, AtomicU32, UnsafeCell, Word, const_unless_modelled, futex_requeue, futex_wake,
+    Address, AtomicU32, UnsafeCell, Word, const_unless_modelled, fork_generation, futex_requeue,
+    futex_wake, watch_forks,
 };
 use crate::raw::lock::RawLock;
 use crate::raw::park::{GaveUp, Limit, park};
@@ -43,11 +51,15 @@ pub struct Waiter {
     _on_a_stack: PhantomPinned,
 }
 
-/// A waiter's neighbours; touched only by who may touch its queue.
+/// A waiter's place in a queue; touched only by who may touch that.
 #[derive(Debug)]
 struct Links {
+    /// Null after the last one.
     next: *const Waiter,
+    /// For the first one, the last.
     previous: *const Waiter,
+    /// That of the process in which it was queued.
+    generation: u32,
 }
 
 impl Waiter {
@@ -56,6 +68,7 @@ impl Waiter {
         let links = Links {
             next: ptr::null(),
             previous: ptr::null(),
+            generation: 0,
         };
         Waiter {
             state: AtomicU32::new(AWAKE),
@@ -138,24 +151,29 @@ impl Waiter {
 #[derive(Debug)]
 pub struct WaiterQueue {
     first: *const Waiter,
-    last: *const Waiter,
+    /// That of the process in which the queue was filled; means nothing if `first` is null.
+    generation: u32,
 }
 
-// SAFETY: the pointers are to waiters on any threads' stacks; who may follow them is decided by
-// what protects the queue, not by the thread that the queue happens to be used on.
+#[cfg(not(threadbare_loom))]
+const _: () = assert!(size_of::<WaiterQueue>() == 16); // the public types say how large they are
+
+// SAFETY: the pointer is to waiters on any threads' stacks; who may follow it is decided by what
+// protects the queue, not by the thread that the queue happens to be used on.
 unsafe impl Send for WaiterQueue {}
 
 impl WaiterQueue {
     const_unless_modelled! {
         /// An empty queue.
         pub fn new() -> WaiterQueue {
-            WaiterQueue { first: ptr::null(), last: ptr::null() }
+            WaiterQueue { first: ptr::null(), generation: 0 }
         }
     }
 
-    /// Whether nobody waits.
+    /// Whether nobody waits. Where nobody has waited, a load.
+    #[inline]
     pub fn is_empty(&self) -> bool {
-        self.first.is_null()
+        self.first.is_null() || self.generation != fork_generation()
     }
 
     /// Appends `waiter`.
@@ -163,27 +181,41 @@ impl WaiterQueue {
     /// # Safety
     /// `waiter` is in no queue, and stays valid and in place until it has been taken off.
     pub unsafe fn push(&mut self, waiter: *const Waiter) {
+        watch_forks(); // first, so that a fork from here on is one that the generation shows
+        let generation = fork_generation();
+        if self.is_empty() {
+            let alone = Links {
+                next: ptr::null(),
+                previous: waiter,
+                generation,
+            };
+            // SAFETY: valid, and by being in no queue nobody else's to touch.
+            unsafe { Waiter::set_links(waiter, alone) };
+            self.generation = generation;
+            self.first = waiter;
+            return;
+        }
+        // SAFETY: queued waiters are valid.
+        let last = unsafe { Waiter::links(self.first) }.previous;
         let links = Links {
             next: ptr::null(),
-            previous: self.last,
+            previous: last,
+            generation,
         };
         // SAFETY: valid, and by being in no queue nobody else's to touch.
         unsafe { Waiter::set_links(waiter, links) };
-        if self.last.is_null() {
-            self.first = waiter;
-        } else {
-            // SAFETY: queued waiters are valid.
-            unsafe { Waiter::set_next(self.last, waiter) };
-        }
-        self.last = waiter;
+        // SAFETY: queued waiters are valid.
+        unsafe { Waiter::set_next(last, waiter) };
+        // SAFETY: queued waiters are valid.
+        unsafe { Waiter::set_previous(self.first, waiter) };
     }
 
     /// Takes off the first waiter, the one that came before all others.
     pub fn pop(&mut self) -> Option<*const Waiter> {
-        let first = self.first;
-        if first.is_null() {
+        if self.is_empty() {
             return None;
         }
+        let first = self.first;
         // SAFETY: queued waiters are valid, and this one is in this queue.
         unsafe { self.remove(first) };
         Some(first)
@@ -192,26 +224,34 @@ impl WaiterQueue {
     /// Takes off `waiter`.
     ///
     /// # Safety
-    /// `waiter` is in this queue.
+    /// `waiter` is in this queue, or was when a fork left the calling thread alone: one that forked
+    /// in a signal handler while it waited.
     pub unsafe fn remove(&mut self, waiter: *const Waiter) {
-        // SAFETY: queued waiters are valid.
-        let Links { next, previous } = unsafe { Waiter::links(waiter) };
-        if previous.is_null() {
+        // SAFETY: valid, as the caller promises.
+        let links = unsafe { Waiter::links(waiter) };
+        if links.generation != fork_generation() {
+            return; // its neighbours are not there any more, and it is in no queue that counts
+        }
+        let Links { next, previous, .. } = links;
+        if waiter == self.first {
             self.first = next;
         } else {
             // SAFETY: a neighbour is in the queue too.
             unsafe { Waiter::set_next(previous, next) };
         }
-        if next.is_null() {
-            self.last = previous;
-        } else {
+        // Who has it for its previous one: the next, or the first if it was the last.
+        let follower = if next.is_null() { self.first } else { next };
+        if !follower.is_null() {
             // SAFETY: a neighbour is in the queue too.
-            unsafe { Waiter::set_previous(next, previous) };
+            unsafe { Waiter::set_previous(follower, previous) };
         }
     }
 
     /// How many wait now; walks the queue.
     pub fn len(&self) -> usize {
+        if self.is_empty() {
+            return 0;
+        }
         let mut count = 0;
         let mut waiter = self.first;
         while !waiter.is_null() {
@@ -237,6 +277,7 @@ impl Waiter {
             Links {
                 next: links.next,
                 previous: links.previous,
+                generation: links.generation,
             }
         })
     }
@@ -290,6 +331,64 @@ mod tests {
         assert_eq!(queue.pop(), Some(&raw const waiters[0]));
         assert_eq!(queue.pop(), Some(&raw const waiters[2]));
         assert!(queue.pop().is_none() && queue.is_empty());
+    }
+
+    #[test]
+    fn cond_11_any_waiter_may_leave_and_the_others_keep_their_order() {
+        for count in 1..=4 {
+            for leaves in 0..count {
+                let waiters: Vec<_> = (0..count).map(|_| Waiter::new()).collect();
+                let mut queue = WaiterQueue::new();
+                for waiter in &waiters {
+                    // SAFETY: new, and alive until the queue is gone.
+                    unsafe { queue.push(waiter) };
+                }
+                // SAFETY: it was pushed above.
+                unsafe { queue.remove(&waiters[leaves]) };
+                let late = Waiter::new();
+                // SAFETY: new, and alive until the queue has been emptied.
+                unsafe { queue.push(&late) };
+                let mut expected: Vec<_> = waiters.iter().map(ptr::from_ref).collect();
+                expected.remove(leaves);
+                expected.push(&late);
+                assert_eq!(queue.len(), count);
+                let order: Vec<_> = std::iter::from_fn(|| queue.pop()).collect();
+                assert_eq!(order, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn fork_5_a_queue_that_another_process_filled_is_empty() {
+        let (gone, waiter) = (Waiter::new(), Waiter::new());
+        let mut queue = WaiterQueue::new();
+        let leave_behind = |queue: &mut WaiterQueue| {
+            // Where it points to was a waiter in another process.
+            queue.first = ptr::without_provenance(8);
+            queue.generation = fork_generation().wrapping_sub(1);
+        };
+        leave_behind(&mut queue);
+        assert!(queue.is_empty() && queue.pop().is_none());
+        assert_eq!(queue.len(), 0);
+        // SAFETY: new, and alive until the end of this test.
+        unsafe { queue.push(&waiter) };
+        assert_eq!(queue.len(), 1);
+        // The waiter of a thread that forked while it waited.
+        let nowhere = Links {
+            next: ptr::without_provenance(8),
+            previous: ptr::without_provenance(8),
+            generation: fork_generation().wrapping_sub(1),
+        };
+        // SAFETY: it is in no queue.
+        unsafe { Waiter::set_links(&gone, nowhere) };
+        // SAFETY: it is valid, and as one that a fork left behind.
+        unsafe { queue.remove(&gone) };
+        assert_eq!(queue.pop(), Some(&raw const waiter));
+        assert!(queue.is_empty());
+        leave_behind(&mut queue);
+        // SAFETY: as above.
+        unsafe { queue.remove(&gone) };
+        assert!(queue.is_empty());
     }
 
     #[test]

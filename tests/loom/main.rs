@@ -27,5 +27,6 @@ mod condition;
 mod event;
 mod lock;
 mod model;
+mod renewal;
 mod rlock;
 mod semaphore;

@@ -12,6 +12,12 @@
 //!
 //! The condition itself has to outlive the notifier's call: it gives `queue_lock` back after a
 //! waiter was notified.
+//!
+//! # Fork
+//!
+//! A thread that vanished in a fork may have held `queue_lock`, in the middle of a change to the
+//! queue. The thread that first uses the condition in the child frees the lock, while others wait
+//! for that (`raw/renewal.rs`). The queue needs no more: it is another process's and so empty.
 
 use super::RawCondition;
 use crate::primitive::{Address, futex_wake};
@@ -110,6 +116,11 @@ impl RawCondition {
     }
 
     fn locked<R>(&self, access: impl FnOnce(&mut WaiterQueue) -> R) -> R {
+        if !self.queue_lock_renewal.is_current() {
+            // SAFETY: no thread of this process is past this point, since all wait for `renew`.
+            let free = || unsafe { self.queue_lock.reinit() };
+            self.queue_lock_renewal.renew(free);
+        }
         let taken = self.queue_lock.acquire(Limit::NONE);
         debug_assert_eq!(taken, Ok(()), "a wait without limit does not give up");
         // SAFETY: `queue_lock` is ours.

@@ -1,0 +1,43 @@
+//! Models of what is put right in the child of a fork (FORK-5).
+
+use crate::model::{Data, check_spurious};
+use threadbare::primitive::set_fork_generation;
+use threadbare::raw::renewal::Renewal;
+
+/// Something that was in use when the process was forked off.
+struct Left {
+    renewal: Renewal,
+    /// How often it was put right.
+    renewed: Data,
+}
+
+impl Left {
+    fn new() -> Left {
+        set_fork_generation(0);
+        let left = Left {
+            renewal: Renewal::new(),
+            renewed: Data::new(),
+        };
+        left.renewal.renew(|| unreachable!("it is as new"));
+        set_fork_generation(1);
+        left
+    }
+
+    /// Looks at it once it is current.
+    fn enter(&self) {
+        if !self.renewal.is_current() {
+            self.renewal.renew(|| self.renewed.add(1));
+        }
+        assert_eq!(self.renewed.get(), 1);
+    }
+}
+
+// Bound 3, TIME. Fails if `renew` does not wait for another that renews, if it stores `current` for
+// `renewing`, if it does not wake, or if the Release there or the Acquire in `is_current` is Relaxed.
+#[test]
+fn fork_5_one_thread_puts_right_what_a_fork_left_and_the_others_wait() {
+    let enter: fn(&Left) = Left::enter;
+    check_spurious(3, Left::new, [enter; 3], |left, _| {
+        assert!(left.renewal.is_current());
+    });
+}
