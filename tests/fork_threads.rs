@@ -8,7 +8,7 @@ mod common;
 
 use common::{until, watchdog};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{ForkResult, Pid, fork, getpid};
+use nix::unistd::{ForkResult, Pid, fork, getpid, write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -31,6 +31,15 @@ fn start_child(body: impl FnOnce()) -> Pid {
     match unsafe { fork() }.unwrap() {
         ForkResult::Parent { child } => child,
         ForkResult::Child => {
+            // Whoever printed a panic in the parent may hold std's locks.
+            std::panic::set_hook(Box::new(|info| {
+                let place = info.location().map_or(0, |place| place.line());
+                // Nobody is there to be told if this fails.
+                let _ = write(
+                    std::io::stderr(),
+                    format!("child: line {place}\n").as_bytes(),
+                );
+            }));
             let ended = catch_unwind(AssertUnwindSafe(body));
             // SAFETY: leaves at once.
             unsafe { libc::_exit(if ended.is_ok() { 0 } else { 101 }) }
@@ -92,7 +101,7 @@ fn is_alone(name: &str, daemon: bool) {
 #[test]
 fn fork_1_and_2_a_foreign_thread_becomes_the_main_thread() {
     let _watchdog = watchdog();
-    let (other, go) = waiting("other", false);
+    let (other, go) = waiting("other", true);
     let foreign = || in_child(|| is_alone("MainThread", false));
     std::thread::scope(|s| s.spawn(foreign).join()).unwrap();
     let with_dummy = || {

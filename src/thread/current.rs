@@ -168,7 +168,7 @@ pub(super) unsafe fn survive() -> Option<Arc<Record>> {
     MAIN_TOKEN.store(thread_token(), Relaxed);
     if let Some(record) = &survivor {
         // SAFETY: as the caller promises.
-        unsafe { record.survive(tid::gettid()) };
+        unsafe { record.survive(tid::from_kernel()) };
     }
     // SAFETY: held.
     let main = unsafe { MAIN.held() };

@@ -16,6 +16,8 @@
 
 use super::{current, exit, hooks, join, registry, stacks};
 use crate::observe;
+use crate::primitive::thread_token;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use threadbare_sys::fork::{self, Handlers};
 
 static HANDLERS: Handlers = Handlers::new(Some(before), Some(in_parent), Some(in_child));
@@ -24,10 +26,22 @@ static HANDLERS: Handlers = Handlers::new(Some(before), Some(in_parent), Some(in
 ///
 /// Whether it could: memory may be short.
 pub(super) fn prepare() -> bool {
-    fork::watch() && HANDLERS.ensure()
+    // The generation is counted first: its handler is registered before ours.
+    fork::watch() && HANDLERS.insist()
 }
 
+/// The thread that forks and has taken all locks; [`NOBODY`] between forks. The handlers may have
+/// been registered twice, and then are to do nothing the second time.
+static FORKS: AtomicU64 = AtomicU64::new(NOBODY);
+
+const NOBODY: u64 = 0;
+
 extern "C" fn before() {
+    let me = thread_token();
+    // Relaxed, here and below: a thread finds its own token only if it has written that itself.
+    if FORKS.load(Relaxed) == me {
+        return;
+    }
     current::hold();
     registry::hold();
     join::hold();
@@ -35,6 +49,7 @@ extern "C" fn before() {
     hooks::hold();
     exit::hold();
     observe::hold();
+    FORKS.store(me, Relaxed);
 }
 
 /// Releases what `before` took.
@@ -59,11 +74,18 @@ unsafe fn let_go() {
 }
 
 extern "C" fn in_parent() {
-    // SAFETY: `before` ran in this thread.
-    unsafe { let_go() };
+    if FORKS.load(Relaxed) == thread_token() {
+        FORKS.store(NOBODY, Relaxed);
+        // SAFETY: `before` ran in this thread.
+        unsafe { let_go() };
+    }
 }
 
 extern "C" fn in_child() {
+    if FORKS.load(Relaxed) != thread_token() {
+        return;
+    }
+    FORKS.store(NOBODY, Relaxed);
     // SAFETY: `before` ran, and the child of a fork has one thread.
     let survivor = unsafe { current::survive() };
     // SAFETY: as above.

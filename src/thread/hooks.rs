@@ -109,7 +109,6 @@ impl fmt::Debug for ExceptHookArgs<'_> {
 /// hook.install(); // changes nothing
 /// ```
 #[derive(Clone)]
-#[must_use = "a hook that is kept can be installed again"]
 pub struct ExceptHook(Option<Arc<Function>>);
 
 type Function = dyn Fn(&ExceptHookArgs<'_>) + Send + Sync;
@@ -187,6 +186,7 @@ pub fn set_excepthook(hook: impl Fn(&ExceptHookArgs<'_>) + Send + Sync + 'static
 /// ```
 /// println!("{:?}", threadbare::current_excepthook());
 /// ```
+#[must_use]
 pub fn current_excepthook() -> ExceptHook {
     HOOK.with(|hook| hook.clone())
 }

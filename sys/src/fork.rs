@@ -10,7 +10,7 @@
 //! were registered: one that was registered before ours still sees the old generation.
 
 use std::sync::atomic::{
-    AtomicU8, AtomicU32, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
+    AtomicBool, AtomicU8, AtomicU32, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
 };
 
 /// A function that runs before or after a fork.
@@ -111,11 +111,23 @@ impl Handlers {
 
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 
-static COUNT: Handlers = Handlers::new(None, None, Some(count));
+/// Whether this process has counted the fork that made it.
+static IS_COUNTED: AtomicBool = AtomicBool::new(false);
 
+static COUNT: Handlers = Handlers::new(Some(expect), None, Some(count));
+
+extern "C" fn expect() {
+    // Relaxed: the child has a copy of what its only thread has written.
+    IS_COUNTED.store(false, Relaxed);
+}
+
+/// Counts a fork once, also if it was registered twice: the number must not change any more once
+/// later handlers have seen it.
 extern "C" fn count() {
     // Relaxed: the process has one thread now, and others see what it did before it started them.
-    GENERATION.fetch_add(1, Relaxed);
+    if !IS_COUNTED.swap(true, Relaxed) {
+        GENERATION.fetch_add(1, Relaxed);
+    }
 }
 
 /// How often this process and those before it were forked off, as far as that was watched: in a

@@ -74,7 +74,9 @@ fn ask() -> u32 {
     tid
 }
 
-fn from_kernel() -> u32 {
+/// `gettid()`, asked of the kernel: right in a fork handler, which may run before ours.
+#[must_use]
+pub fn from_kernel() -> u32 {
     rustix::thread::gettid()
         .as_raw_nonzero()
         .get()
