@@ -57,6 +57,11 @@ pub enum Error {
     DaemonAfterStart,
     /// A stack size is below 32 KiB or beyond any address space (MOD-13).
     InvalidStackSize,
+    /// A [`Local`](crate::Local) was to lose its value in a call that has borrowed it.
+    LocalInUse,
+    /// A [`Local`](crate::Local) was given a value in a thread that has none any more, since it is
+    /// about to end.
+    ThreadEnding,
     /// The operating system refused a thread (THR-9).
     Start(OsError),
 }
@@ -144,7 +149,9 @@ impl Error {
             | Error::JoinDummy
             | Error::TargetUsed
             | Error::ShuttingDown
-            | Error::DaemonAfterStart => ErrorKind::Runtime,
+            | Error::DaemonAfterStart
+            | Error::LocalInUse
+            | Error::ThreadEnding => ErrorKind::Runtime,
             Error::InvalidTimeout
             | Error::ZeroPermits
             | Error::AboveBound
@@ -189,6 +196,8 @@ impl fmt::Display for Error {
             Error::ShuttingDown => "the end of the program has begun",
             Error::DaemonAfterStart => "cannot set the daemon flag of a started thread",
             Error::InvalidStackSize => "stack size not valid",
+            Error::LocalInUse => "thread-local value replaced or taken while it is borrowed",
+            Error::ThreadEnding => "thread-local value set while its thread ends",
             Error::Start(errno) => return write!(f, "cannot start a thread: {errno}"),
         };
         f.write_str(text)

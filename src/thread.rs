@@ -6,6 +6,7 @@ mod exit;
 mod fork;
 mod hooks;
 mod join;
+mod local;
 mod name;
 mod overflow;
 mod record;
@@ -21,6 +22,7 @@ pub use hooks::{
     ExceptHook, ExceptHookArgs, current_excepthook, default_excepthook, excepthook, exit,
     install_panic_hook, set_excepthook,
 };
+pub use local::Local;
 pub use overflow::set_overflow_report;
 pub use stacks::set_stack_cache;
 pub use timer::Timer;

@@ -2,7 +2,7 @@
 
 use super::name::Name;
 use super::record::{Kind, Plan, Record};
-use super::{Thread, fork, join, registry};
+use super::{Thread, fork, join, local, registry};
 use crate::locked::Locked;
 use crate::observe;
 use crate::primitive::{INITIAL_THREAD, adopt_token, thread_token};
@@ -33,6 +33,7 @@ impl Drop for End {
         if record.with(|state| state.kind) == Kind::Dummy {
             CURRENT.set(ptr::null());
         } else {
+            local::finish();
             // Keeps the record until the kernel thread is gone, so destructors of pthread keys,
             // which are yet to run, find it as ever (LOCAL-14).
             join::leave(record.clone());

@@ -331,7 +331,7 @@ pub(crate) fn contain_trace(function: impl FnOnce()) -> bool {
 }
 
 /// Drops a payload, which may panic, and so may what that panics with.
-fn discard(payload: Box<dyn Any + Send>) {
+pub(super) fn discard(payload: Box<dyn Any + Send>) {
     if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         mem::forget(another);
     }

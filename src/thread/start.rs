@@ -5,13 +5,14 @@
 //! been handed over, so a refusal at any step leaves nothing behind (THR-9).
 //!
 //! Order at the end (THR-14): the target returns or panics; a panic goes to the excepthook; the
-//! thread is listed no more; its values in `Local`s are dropped; its other thread-locals are
-//! destroyed; the end is marked, and joiners go on to wait for the kernel thread itself.
+//! thread is listed no more; its values in `Local`s are dropped; its thread-locals are destroyed, and
+//! what those made in `Local`s; the end is marked, and joiners go on to wait for the kernel thread
+//! itself.
 
 use super::join::OsThread;
 use super::record::{Plan, Record};
 use super::stacks::Stack;
-use super::{current, exit, fork, hooks, overflow};
+use super::{current, exit, fork, hooks, local, overflow};
 use crate::error::{Error, OsError};
 use crate::observe::{self, TraceEvent};
 use std::sync::Arc;
@@ -126,4 +127,5 @@ fn run(packet: Packet) {
         });
     }
     record.with_list(|list, state| list.unlist(state));
+    local::drain();
 }
