@@ -457,6 +457,15 @@ mod tests {
         }
     }
 
+    /// Calls its function when dropped, so that a test that fails does not hang.
+    struct AtEnd<F: FnMut()>(F);
+
+    impl<F: FnMut()> Drop for AtEnd<F> {
+        fn drop(&mut self) {
+            (self.0)();
+        }
+    }
+
     /// Says who it is when dropped.
     struct Tell(&'static AtomicU32, u32);
 
@@ -477,6 +486,7 @@ mod tests {
                 made.set();
                 go.wait();
             });
+            let _go = AtEnd(|| go.set());
             made.wait();
             local.set(Tell(&DROPPED, 10)).unwrap();
             in_child(|| {
@@ -489,7 +499,6 @@ mod tests {
                 drop(unsafe { std::ptr::read(&local) });
                 mine && fresh && DROPPED.load(Relaxed) == 10
             });
-            go.set();
         });
         drop(local);
         assert_eq!(
@@ -509,6 +518,7 @@ mod tests {
                 made.set();
                 go.wait();
             });
+            let _go = AtEnd(|| go.set());
             made.wait();
             in_child(|| {
                 let slot = local.slot.load(Relaxed);
@@ -520,7 +530,6 @@ mod tests {
                 let theirs = || again.try_get().is_none() && again.get() == "new";
                 ours && (0..4).all(|_| thread::scope(|s| s.spawn(theirs).join()).unwrap())
             });
-            go.set();
         });
     }
 
@@ -529,6 +538,7 @@ mod tests {
         static STOP: AtomicBool = AtomicBool::new(false);
         static SHARED: Local<u32> = Local::new(|| 1);
         thread::scope(|s| {
+            let _stop = AtEnd(|| STOP.store(true, Relaxed));
             for _ in 0..3 {
                 s.spawn(|| {
                     while !STOP.load(Relaxed) {
@@ -545,7 +555,6 @@ mod tests {
                     right && SHARED.get() == 1 && SHARED.take() == Ok(Some(1))
                 });
             }
-            STOP.store(true, Relaxed);
         });
         assert_eq!(
             SHARED.try_get(),
