@@ -88,7 +88,7 @@ fn waiting(name: &str, daemon: bool) -> (Thread, Arc<Event>) {
 /// What must hold of the one thread of a child.
 fn is_alone(name: &str, daemon: bool) {
     let me = current_thread();
-    assert_eq!(enumerate(), [me.clone()]);
+    assert_eq!(enumerate(), std::slice::from_ref(&me));
     assert_eq!(active_count(), 1);
     assert_eq!(main_thread(), me);
     assert_eq!((me.name().as_str(), me.daemon()), (name, daemon));

@@ -30,10 +30,10 @@ impl Drop for End {
         if is_main(record) {
             return; // it ends with the process
         }
+        local::finish();
         if record.with(|state| state.kind) == Kind::Dummy {
             CURRENT.set(ptr::null());
         } else {
-            local::finish();
             // Keeps the record until the kernel thread is gone, so destructors of pthread keys,
             // which are yet to run, find it as ever (LOCAL-14).
             join::leave(record.clone());

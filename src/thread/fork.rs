@@ -14,7 +14,7 @@
 //! A lock that a thread of the parent's holds while it waits, `Record::os`, is left alone in the
 //! child for the same reason.
 
-use super::{current, exit, hooks, join, registry, stacks};
+use super::{current, exit, hooks, join, local, registry, stacks};
 use crate::observe;
 use crate::primitive::thread_token;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -49,6 +49,7 @@ extern "C" fn before() {
     hooks::hold();
     exit::hold();
     observe::hold();
+    local::hold();
     FORKS.store(me, Relaxed);
 }
 
@@ -58,6 +59,8 @@ extern "C" fn before() {
 /// The calling thread, or its original in the parent, has called `before`.
 unsafe fn let_go() {
     // SAFETY: as the caller promises.
+    unsafe { local::let_go() };
+    // SAFETY: as above.
     unsafe { observe::let_go() };
     // SAFETY: as above.
     unsafe { exit::let_go() };
@@ -94,6 +97,7 @@ extern "C" fn in_child() {
     unsafe { join::forget_all() };
     // SAFETY: as above.
     unsafe { exit::survive() };
+    local::survive();
     // SAFETY: `before` ran in this thread's original.
     unsafe { let_go() };
 }

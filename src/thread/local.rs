@@ -42,7 +42,7 @@
 mod slots;
 mod table;
 
-use super::start;
+use super::hooks;
 use crate::error::Error;
 use slots::{Loan, Node, NodeOf};
 use std::fmt;
@@ -54,7 +54,8 @@ use std::sync::atomic::Ordering::{Acquire, Release};
 use std::thread::panicking;
 use table::Refused;
 
-pub(super) use table::{drain, finish};
+pub(super) use slots::{hold, let_go};
+pub(super) use table::{drain, finish, survive};
 
 /// What [`Local`] has for a slot until it is first used.
 const NO_SLOT: u32 = 0;
@@ -356,12 +357,12 @@ fn drop_values(slot: u32) {
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(node))) {
             match first {
                 None => first = Some(payload),
-                Some(_) => start::discard(payload),
+                Some(_) => hooks::discard(payload),
             }
         }
     });
     match first {
-        Some(payload) if panicking() => start::discard(payload),
+        Some(payload) if panicking() => hooks::discard(payload),
         Some(payload) => resume_unwind(payload),
         None => {}
     }
@@ -376,69 +377,17 @@ impl<T, F> fmt::Debug for Local<T, F> {
     }
 }
 
-/// For who is about to fork. Nobody who is waited for here waits for any other lock, so it does
-/// not matter which ones the caller holds.
-#[cfg_attr(not(test), expect(dead_code, reason = "for the fork handlers"))]
-pub(super) fn before_fork() {
-    slots::hold();
-}
-
-/// Ends [`before_fork`] in the parent.
-///
-/// # Safety
-/// The calling thread has called `before_fork` for this fork, and none of the two after it.
-#[cfg_attr(not(test), expect(dead_code, reason = "for the fork handlers"))]
-pub(super) unsafe fn after_fork_in_parent() {
-    // SAFETY: passed on to the caller.
-    unsafe { slots::let_go() };
-}
-
-/// Ends [`before_fork`] in the child, where of all threads the calling one is left (FORK-8).
-/// Async-signal-safe, and as fast with many values as with few.
-///
-/// # Safety
-/// As for [`after_fork_in_parent`].
-#[cfg_attr(not(test), expect(dead_code, reason = "for the fork handlers"))]
-pub(super) unsafe fn after_fork_in_child() {
-    table::survive();
-    // SAFETY: passed on to the caller.
-    unsafe { slots::let_go() };
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::Event;
-    use std::sync::Once;
     use std::sync::atomic::AtomicBool;
     use std::sync::atomic::Ordering::Relaxed;
     use std::thread;
 
-    /// Registers the handlers.
-    fn handle_forks() {
-        extern "C" fn prepare() {
-            before_fork();
-        }
-        extern "C" fn parent() {
-            // SAFETY: called once for each `prepare`.
-            unsafe { after_fork_in_parent() };
-        }
-        extern "C" fn child() {
-            // SAFETY: called once for each `prepare`.
-            unsafe { after_fork_in_child() };
-        }
-        static REGISTERED: Once = Once::new();
-        REGISTERED.call_once(|| {
-            // SAFETY: no precondition.
-            let result = unsafe { libc::pthread_atfork(Some(prepare), Some(parent), Some(child)) };
-            assert_eq!(result, 0);
-        });
-    }
-
     /// Forks; in the child `holds` tells whether all is well.
     #[track_caller]
     fn in_child(holds: impl FnOnce() -> bool) {
-        handle_forks();
         // SAFETY: the child uses the allocator, which glibc keeps whole over a fork, and this crate.
         match unsafe { libc::fork() } {
             0 => {

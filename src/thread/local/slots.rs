@@ -354,7 +354,7 @@ pub(super) fn retire(slot: u32, dispose: impl FnMut(Unlinked)) {
 
 /// For who is about to fork: waits until nobody is inside, and keeps everybody out. The only place
 /// that takes more than one of the locks: the numbers', then the lists' in order.
-pub(super) fn hold() {
+pub(in crate::thread) fn hold() {
     NUMBERS.hold();
     LISTS.iter().for_each(Locked::hold);
 }
@@ -363,7 +363,7 @@ pub(super) fn hold() {
 ///
 /// # Safety
 /// The calling thread called `hold`, be it before it forked, and has not called this since.
-pub(super) unsafe fn let_go() {
+pub(in crate::thread) unsafe fn let_go() {
     for lists in LISTS.iter().rev() {
         // SAFETY: passed on to the caller.
         unsafe { lists.let_go() };

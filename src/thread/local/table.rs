@@ -17,13 +17,14 @@
 //! it.
 
 use super::slots::{self, Node, NodeOf};
-use crate::thread::{current, start};
+use crate::thread::{current, fork, hooks};
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32};
+use threadbare_sys::fork::generation;
 use threadbare_sys::tid::is_main_thread;
 
 /// How many entries lie in the table itself. Slot 0 is nobody's, so 31 `Local`s are found at once,
@@ -41,9 +42,6 @@ const ROUNDS: usize = 64;
 
 static FRESH: Table = Table::new(0);
 static CLOSED: Table = Table::new(0);
-
-/// How many forks lie between the first process and this one.
-static GENERATION: AtomicU32 = AtomicU32::new(0);
 
 thread_local! {
     /// This thread's table. Without a destructor, so it can be read at any time.
@@ -101,7 +99,7 @@ impl Table {
     /// Whether the owner did not come along when this process was forked.
     pub(super) fn has_vanished(&self) -> bool {
         // Relaxed: written where there is no other thread.
-        self.generation.load(Relaxed) != GENERATION.load(Relaxed)
+        self.generation.load(Relaxed) != generation()
     }
 
     /// The entry of `slot`, if there is room for it.
@@ -261,7 +259,8 @@ fn make() {
         TABLE.set(&raw const CLOSED);
         return;
     }
-    let table = Box::new(Table::new(GENERATION.load(Relaxed)));
+    fork::prepare();
+    let table = Box::new(Table::new(generation()));
     // The allocator may use a `Local` itself; then it was first.
     if ptr::eq(TABLE.get(), &raw const FRESH) {
         TABLE.set(Box::into_raw(table));
@@ -282,7 +281,7 @@ pub(in crate::thread) fn drain() {
                 if let Ok(Some(node)) = unsafe { slots::unlink(slot, entry) } {
                     // Nobody is left who could be told.
                     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(node))) {
-                        start::discard(payload);
+                        hooks::discard(payload);
                     }
                 }
             });
@@ -311,13 +310,10 @@ pub(in crate::thread) fn finish() {
     }
 }
 
-/// In the child of a fork: all threads but the calling one have vanished.
-pub(super) fn survive() {
-    // Relaxed, here and below: there is no other thread.
-    let generation = GENERATION.load(Relaxed) + 1;
-    GENERATION.store(generation, Relaxed);
-    // FRESH and CLOSED have no nodes, so nobody asks them.
-    with_table(|table| table.generation.store(generation, Relaxed));
+/// In the child of a fork: the calling thread is the one that has not vanished (FORK-8).
+pub(in crate::thread) fn survive() {
+    // Relaxed: there is no other thread. FRESH and CLOSED have no nodes, so nobody asks them.
+    with_table(|table| table.generation.store(generation(), Relaxed));
 }
 
 #[cfg(test)]
