@@ -41,6 +41,13 @@ pub enum Error {
     TooManyPermits,
     /// A [`BoundedSemaphore`](crate::BoundedSemaphore) would hold more than its bound (BSEM-1).
     AboveBound,
+    /// A [`Barrier`](crate::Barrier) is broken or was reset, or a time was up there (BAR-2).
+    BrokenBarrier,
+    /// A [`Barrier`](crate::Barrier) was to have no party, or more than
+    /// [`MAX_PARTIES`](crate::Barrier::MAX_PARTIES) (BAR-1).
+    InvalidParties,
+    /// The action of a [`Barrier`](crate::Barrier) waited for the same barrier (BAR-8).
+    WaitInAction,
     /// A thread was started that had been started before (THR-8).
     AlreadyStarted,
     /// A thread was joined that has not been started (THR-16).
@@ -79,6 +86,8 @@ pub enum Error {
 pub enum ErrorKind {
     /// `RuntimeError`.
     Runtime,
+    /// `BrokenBarrierError`, which is a `RuntimeError` (BAR-14).
+    BrokenBarrier,
     /// `ValueError`.
     Value,
     /// `OverflowError`.
@@ -143,6 +152,7 @@ impl Error {
             Error::ReleaseUnlocked
             | Error::NotOwner
             | Error::NotHeld
+            | Error::WaitInAction
             | Error::AlreadyStarted
             | Error::NotStarted
             | Error::JoinSelf
@@ -152,16 +162,19 @@ impl Error {
             | Error::DaemonAfterStart
             | Error::LocalInUse
             | Error::ThreadEnding => ErrorKind::Runtime,
+            Error::BrokenBarrier => ErrorKind::BrokenBarrier,
             Error::InvalidTimeout
             | Error::ZeroPermits
             | Error::AboveBound
+            | Error::InvalidParties
             | Error::InvalidStackSize => ErrorKind::Value,
             Error::TooDeep | Error::TimeoutTooLarge | Error::TooManyPermits => ErrorKind::Overflow,
             Error::Interrupted | Error::Start(_) => ErrorKind::Os,
         }
     }
 
-    /// Whether Python raises a `RuntimeError` or a kind of it: that includes a refused start.
+    /// Whether Python raises a `RuntimeError` or a kind of it: that includes a broken barrier and a
+    /// refused start.
     ///
     /// ```
     /// use threadbare::{Error, RLock};
@@ -171,7 +184,8 @@ impl Error {
     /// ```
     #[must_use]
     pub const fn is_runtime(&self) -> bool {
-        matches!(self.kind(), ErrorKind::Runtime) || matches!(self, Error::Start(_))
+        matches!(self.kind(), ErrorKind::Runtime | ErrorKind::BrokenBarrier)
+            || matches!(self, Error::Start(_))
     }
 }
 
@@ -188,6 +202,9 @@ impl fmt::Display for Error {
             Error::ZeroPermits => "number of permits must be at least one",
             Error::TooManyPermits => "more permits than a semaphore can hold",
             Error::AboveBound => "semaphore released too many times",
+            Error::BrokenBarrier => "barrier broken or reset",
+            Error::InvalidParties => "number of parties must be from 1 to 2^23",
+            Error::WaitInAction => "wait for a barrier in its own action",
             Error::AlreadyStarted => "threads can only be started once",
             Error::NotStarted => "cannot join a thread before it is started",
             Error::JoinSelf => "cannot join the current thread",

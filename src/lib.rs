@@ -4,6 +4,7 @@
 //! |---|---|
 //! | locks | [`Lock`], [`RLock`]: timeouts, deadlines, ownership errors, no poisoning |
 //! | waiting | [`Condition`]: exact first-in first-out notify; [`Event`]: resettable |
+//! | meeting | [`Barrier`]: rounds with an action, timeouts, abort and reset |
 //! | counting | [`Semaphore`], [`BoundedSemaphore`]: several permits at once, bounds |
 //! | threads | [`Thread`]: start errors as values, join with a timeout by many, names, small cached stacks with guard pages |
 //! | time | [`Deadline`]: one absolute point on the monotonic clock for any number of calls |
@@ -71,6 +72,7 @@
 //! | `Semaphore(n)`, `release(n)` | [`Semaphore::new`], [`release_n`](Semaphore::release_n) |
 //! | `BoundedSemaphore(n)` | [`BoundedSemaphore`] |
 //! | `Event()`, `set()`, `clear()`, `is_set()`, `wait(timeout)` | [`Event`] with the same names |
+//! | `Barrier(n, action, timeout)`, `wait()`, `reset()`, `abort()` | [`Barrier::new`], [`with_action`](Barrier::with_action), [`with_timeout`](Barrier::with_timeout), the same names |
 //! | `Thread(target=f, name=…, daemon=…)` | [`Thread::new`], [`Thread::builder`] |
 //! | `start()`, `join(timeout)`, `is_alive()` | [`start`](Thread::start), [`join`](Thread::join), [`join_timeout`](Thread::join_timeout), [`is_alive`](Thread::is_alive) |
 //! | `name`, `ident`, `native_id`, `daemon` | [`name`](Thread::name), [`ident`](Thread::ident), [`native_id`](Thread::native_id), [`daemon`](Thread::daemon) |
@@ -78,9 +80,9 @@
 //! | `stack_size()`, `stack_size(n)` | [`set_stack_size`]`(0)`, [`set_stack_size`]`(n)`; [`stack_size`] only asks |
 //! | `TIMEOUT_MAX` | [`TIMEOUT_MAX`] |
 //! | `_at_fork_reinit()` | [`at_fork_reinit`](Lock::at_fork_reinit) of each |
-//! | `RuntimeError`, `ValueError`, `OverflowError` | [`Error`], told apart by [`Error::kind`] |
+//! | `RuntimeError`, `BrokenBarrierError`, `ValueError`, `OverflowError` | [`Error`], told apart by [`Error::kind`] |
 //!
-//! Not there yet: `Barrier`, `Timer`, `local`, `enumerate` and the other module functions,
+//! Not there yet: `Timer`, `local`, `enumerate` and the other module functions,
 //! `excepthook`, trace and profile functions, `run` and `Runnable`, names that the kernel sees,
 //! waiting for threads at exit, typed locks, `spawn` with a result, scopes. In the child of a fork of
 //! a process with several threads, starting or joining threads may hang.
@@ -110,6 +112,8 @@
 //! For what is not here, use what exists: `OnceLock`, `LazyLock` and channels from std or
 //! crossbeam.
 
+#[cfg(not(threadbare_loom))]
+mod barrier;
 #[cfg(not(threadbare_loom))]
 mod blocking;
 #[cfg(not(threadbare_loom))]
@@ -141,6 +145,7 @@ mod thread;
 
 #[cfg(not(threadbare_loom))]
 pub use crate::{
+    barrier::{Barrier, BarrierAction, NoAction},
     condition::{CondLock, Condition, OwnerProof, Truthy},
     deadline::{Deadline, TIMEOUT_MAX},
     error::{Error, ErrorKind, OsError},

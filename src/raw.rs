@@ -8,6 +8,7 @@
 //! thread may free the object. What is left to do then, a wake, needs the address only. (The one
 //! exception is said in `condition/shared.rs`.)
 
+pub mod barrier;
 pub mod condition;
 pub mod event;
 pub mod lifecycle;

@@ -23,6 +23,7 @@
 //! - Releases and notifies that wake more than one thread themselves: `WAKES` is 1 here.
 #![cfg(threadbare_loom)]
 
+mod barrier;
 mod condition;
 mod event;
 mod lock;
