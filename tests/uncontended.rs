@@ -12,7 +12,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use threadbare::{
-    BoundedSemaphore, Condition, Deadline, Event, Lock, RLock, Semaphore, get_ident, get_native_id,
+    Barrier, BoundedSemaphore, Condition, Deadline, Event, Lock, RLock, Semaphore, get_ident,
+    get_native_id,
 };
 
 const MILLION: usize = 1_000_000;
@@ -45,6 +46,8 @@ static PLAIN: Condition<Lock> = Condition::with_lock(Lock::new());
 static SEMAPHORE: Semaphore = Semaphore::new(3);
 static BOUNDED: BoundedSemaphore = BoundedSemaphore::new(3);
 static EVENT: Event = Event::new();
+static BARRIER: Barrier<fn()> = Barrier::new(1).with_timeout(SOON).with_action(|| ());
+static CROWD: Barrier = Barrier::new(2);
 
 const SOON: Duration = Duration::from_secs(1);
 
@@ -127,6 +130,18 @@ const KINDS: &[(&str, fn())] = &[
         EVENT.clear();
         EVENT.clear();
         assert_eq!(EVENT.wait_timeout(Duration::ZERO), Ok(false));
+    }),
+    ("Barrier, last to come", || {
+        assert_eq!(BARRIER.wait(), Ok(0));
+        assert_eq!(BARRIER.wait_timeout(SOON), Ok(0));
+        assert_eq!(BARRIER.wait_interruptible(Deadline::NEVER), Ok(0));
+    }),
+    ("Barrier reset, abort, queries", || {
+        CROWD.reset();
+        assert!(CROWD.n_waiting() == 0 && CROWD.parties() == 2);
+        CROWD.abort();
+        assert!(CROWD.broken() && CROWD.wait().is_err());
+        CROWD.reset();
     }),
     ("get_ident, get_native_id", || {
         assert!(get_ident() != 0 && get_native_id() != 0);
