@@ -2,7 +2,8 @@
 
 use crate::deadline::{self, Deadline, TIMEOUT_MAX};
 use crate::error::Error;
-use crate::raw::barrier::{Arrival, Failure, MAX_PARTIES, RawBarrier, Waited};
+use crate::observe::{self, Object, ObjectKind};
+use crate::raw::barrier::{Arrival, Early, Failure, MAX_PARTIES, RawBarrier, Waited};
 use crate::raw::park::Limit;
 use std::cell::UnsafeCell;
 use std::time::Duration;
@@ -429,7 +430,7 @@ impl<A: BarrierAction> Barrier<A> {
         }
         let last = match self.raw.arrive() {
             Arrival::Last(last) => last,
-            Arrival::Early(early) => match self.raw.wait(early, limit()) {
+            Arrival::Early(early) => match self.block(early, limit()) {
                 Ok(Waited::Last(last)) => last,
                 Ok(Waited::Passed(number)) => return Ok(number as usize),
                 Err(failure) => return Err(failure.into()),
@@ -446,6 +447,11 @@ impl<A: BarrierAction> Barrier<A> {
             });
         }
         Ok(last.trip()? as usize)
+    }
+
+    fn block(&self, early: Early, limit: Limit) -> Result<Waited<'_>, Failure> {
+        let object = Object::new(ObjectKind::Barrier, self);
+        observe::blocking(object, || self.raw.wait(early, limit), |_| false)
     }
 }
 
