@@ -5,7 +5,8 @@
 mod child;
 mod common;
 
-use child::Child;
+use child::{Child, in_child};
+use common::witness::{OnDrop, Witness, run, waiting};
 use common::{until, watchdog};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
@@ -29,58 +30,6 @@ const _: () = {
     const fn sent<T: Send>() {}
     sent::<Builder>();
 };
-
-/// A started thread that waits for the event.
-fn waiting() -> (Thread, Arc<Event>) {
-    let go = Arc::new(Event::new());
-    let thread = Thread::new({
-        let go = go.clone();
-        move || go.wait()
-    });
-    thread.start().unwrap();
-    (thread, go)
-}
-
-/// Whether something has come to its end: a panic in a thread stays there, so a test whose thread
-/// checks something has to ask.
-#[derive(Clone, Default)]
-struct Witness(Arc<AtomicBool>);
-
-impl Witness {
-    /// `target`, watched.
-    fn watch(&self, target: impl FnOnce() + Send + 'static) -> impl FnOnce() + Send + 'static {
-        let seen = self.0.clone();
-        move || {
-            target();
-            seen.store(true, Relaxed);
-        }
-    }
-
-    /// Joins `thread` and fails if what was watched has not come to its end.
-    #[track_caller]
-    fn join(&self, thread: &Thread) {
-        thread.join().unwrap();
-        assert!(self.0.load(Relaxed), "a check in the thread failed");
-    }
-}
-
-/// Starts `target`, waits for it, and fails if it panicked.
-#[track_caller]
-fn run(target: impl FnOnce() + Send + 'static) {
-    let witness = Witness::default();
-    let thread = Thread::new(witness.watch(target));
-    thread.start().unwrap();
-    witness.join(&thread);
-}
-
-/// Calls its function when dropped.
-struct OnDrop<F: FnMut()>(F);
-
-impl<F: FnMut()> Drop for OnDrop<F> {
-    fn drop(&mut self) {
-        (self.0)();
-    }
-}
 
 // Start.
 
@@ -122,13 +71,6 @@ fn thr_8_of_two_starts_at_once_exactly_one_succeeds() {
         assert_eq!(started, 1);
         thread.join().unwrap();
         assert_eq!(runs.load(Relaxed), 1);
-    }
-}
-
-/// Runs `body` in a child process of its own, since it changes the limits of the process.
-fn in_child(test: &str, body: fn()) {
-    if let Some(ended) = Child::run(test, body) {
-        assert!(ended.status.success(), "{ended:?}");
     }
 }
 

@@ -53,6 +53,14 @@ impl Child {
     }
 }
 
+/// Runs `body` in a process of its own, which ends well: for what changes the limits of a process,
+/// or counts what it has. `test` is the name of the calling test.
+pub fn in_child(test: &str, body: fn()) {
+    if let Some(ended) = Child::run(test, body) {
+        assert!(ended.status.success(), "{ended:?}");
+    }
+}
+
 /// How many mappings this process has.
 pub fn mappings() -> usize {
     std::fs::read_to_string("/proc/self/maps")

@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub mod witness;
+
 use std::cell::UnsafeCell;
 use std::collections::hash_map::RandomState;
 use std::fs;
