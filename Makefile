@@ -1,6 +1,6 @@
 # What CI runs, runnable by hand. `make demo` and `make test` are all that a newcomer needs.
 
-.PHONY: demo test load loom bench doc lint aarch64 need
+.PHONY: demo test load loom bench registry-cost doc lint aarch64 need
 
 demo: need ## A key-value server on threadbare, under a real client
 	scripts/kv-demo.sh
@@ -16,6 +16,9 @@ loom: need ## The models of the protocols; tests/loom/main.rs says how long they
 
 bench: need ## Benchmarks beside the peers
 	cargo bench
+
+registry-cost: need ## Instructions per start and join with 10 and with 10,000 live threads, under valgrind
+	scripts/registry-cost.sh
 
 doc: need ## The documentation, in target/doc
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
