@@ -7,9 +7,11 @@ use crate::locked::Locked;
 use crate::observe;
 use crate::primitive::{INITIAL_THREAD, adopt_token, thread_token};
 use std::cell::{Cell, RefCell};
+use std::ffi::c_void;
 use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use threadbare_sys::key::Key;
 use threadbare_sys::tid;
 
 thread_local! {
@@ -17,11 +19,14 @@ thread_local! {
     /// time, in a signal handler too.
     static CURRENT: Cell<*const Record> = const { Cell::new(ptr::null()) };
 
-    /// Ends the thread when it is destroyed; in threads of ours after all other thread-locals.
+    /// Ends a thread of ours when it is destroyed, after all other thread-locals.
     static END: RefCell<Option<End>> = const { RefCell::new(None) };
+
+    /// Whether the end of this thread's dummy is over. Without a destructor too.
+    static IS_OVER: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Marks the thread's end when dropped.
+/// Marks the end of a thread of ours when dropped.
 struct End(Arc<Record>);
 
 impl Drop for End {
@@ -31,17 +36,39 @@ impl Drop for End {
             return; // it ends with the process
         }
         local::finish();
-        if record.with(|state| state.kind) == Kind::Dummy {
-            CURRENT.set(ptr::null());
-        } else {
-            // Keeps the record until the kernel thread is gone, so destructors of pthread keys,
-            // which are yet to run, find it as ever (LOCAL-14).
-            join::leave(record.clone());
-        }
+        // Keeps the record until the kernel thread is gone, so destructors of pthread keys,
+        // which are yet to run, find it as ever (LOCAL-14).
+        join::leave(record.clone());
         observe::end(record);
         drop(record.leave_lists());
         record.lifecycle.end();
     }
+}
+
+/// Ends a dummy: its value in a thread is a reference to the thread's record.
+static DUMMY_END: Key = Key::new(end_dummy);
+
+/// The first time it marks the end and keeps the record, for the destructors of other keys that
+/// ask for it (LOCAL-14). The second time, after all of them, it gives it up.
+extern "C" fn end_dummy(record: *mut c_void) {
+    // SAFETY: made by `Arc::into_raw` in `unknown`, for this thread's value.
+    let record = unsafe { Arc::from_raw(record.cast_const().cast::<Record>()) };
+    if is_main(&record) {
+        return; // since a fork: it ends with the process, and `MAIN` keeps it
+    }
+    if !record.lifecycle.is_ended() {
+        observe::end(&record);
+        drop(record.leave_lists());
+        record.lifecycle.end();
+        let kept = Arc::into_raw(record);
+        if DUMMY_END.set(kept.cast_mut().cast()) {
+            return;
+        }
+        // SAFETY: made just now; no value has it.
+        drop(unsafe { Arc::from_raw(kept) });
+    }
+    CURRENT.set(ptr::null());
+    IS_OVER.set(true);
 }
 
 /// For a new thread, before anything else: makes it be `record`.
@@ -58,9 +85,14 @@ pub(super) fn become_thread(record: &Arc<Record>) {
 /// Calls `look` with this thread's record, if it has one. Async-signal-safe if `look` is.
 pub(super) fn with<R>(look: impl FnOnce(Option<&Record>) -> R) -> R {
     // SAFETY: while not null, the record is kept: the main thread's by `MAIN` or, from a main
-    // thread of before a fork, for ever; a dummy's by `END`; one of ours by `END` and then, until
-    // the kernel thread is gone, by the threads that are left to be joined.
+    // thread of before a fork, for ever; a dummy's by its value of `DUMMY_END`; one of ours by `END`
+    // and then, until the kernel thread is gone, by the threads that are left to be joined.
     look(unsafe { CURRENT.get().as_ref() })
+}
+
+/// Whether the calling thread is one of this crate's, which [`End`] ends.
+pub(super) fn is_ours() -> bool {
+    with(|record| record.is_some_and(Record::is_ours_to_join))
 }
 
 /// The calling thread's record, if it has one.
@@ -83,6 +115,9 @@ pub(crate) fn record() -> Arc<Record> {
 #[cold]
 fn unknown() -> Arc<Record> {
     if tid::is_main_thread() {
+        // In the child of a fork that came before any record, it is not the initial thread's.
+        // Relaxed: only this thread can be the one that stores another value than was there.
+        MAIN_TOKEN.store(thread_token(), Relaxed);
         let record = main();
         CURRENT.set(Arc::as_ptr(&record));
         return record;
@@ -97,14 +132,20 @@ fn unknown() -> Arc<Record> {
         0,
     );
     let record = Arc::new(record);
-    let kept = END.try_with(|end| *end.borrow_mut() = Some(End(record.clone())));
+    if let Some(meanwhile) = known() {
+        return meanwhile; // the allocator has asked too
+    }
     let native_id = tid::gettid();
-    if kept.is_ok() {
+    let kept = Arc::into_raw(record.clone());
+    if !IS_OVER.get() && DUMMY_END.set(kept.cast_mut().cast()) {
+        CURRENT.set(kept);
         record.runs_already(native_id);
-        CURRENT.set(Arc::as_ptr(&record));
     } else {
-        // Its end would go unnoticed now, so it is not listed (LOCAL-14).
+        // SAFETY: made just now; no value has it.
+        drop(unsafe { Arc::from_raw(kept) });
+        // Its end would go unnoticed, so it counts as over and is not listed (LOCAL-14).
         record.lifecycle.runs_already(native_id);
+        record.lifecycle.end();
     }
     record
 }

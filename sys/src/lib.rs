@@ -14,6 +14,7 @@
 //! | [`pthread`] | start a thread on such a stack, join it |
 //! | [`clone`] | start one that libc does not know of, for next to nothing |
 //! | [`exit`] | handlers of the end of the process |
+//! | [`key`] | being told of the end of a thread |
 //! | [`overflow`] | notice that a thread ran off its stack |
 //!
 //! 64-bit little-endian Linux with glibc 2.31 or newer, on x86_64 and aarch64. Nothing here needs
@@ -34,6 +35,7 @@ pub mod clone;
 pub mod exit;
 pub mod fork;
 pub mod futex;
+pub mod key;
 pub mod name;
 pub mod overflow;
 pub mod pthread;
