@@ -3,7 +3,8 @@
 //! Before a fork the forking thread takes every lock that the crate keeps for itself in a static,
 //! so that no other thread is cut off in the middle of a change. There is a fixed number of them,
 //! however many threads there are, and nobody holds one for longer than a few stores and no two in
-//! another order. Afterwards parent and child release them.
+//! another order. The registry's come last: under the others memory is allocated, and a user's
+//! allocator may ask which threads there are (MOD-5). Afterwards parent and child release them.
 //!
 //! In the child the other threads are gone. Their records are taken out of the lists and nothing
 //! of theirs is dropped, since it may be half changed. That they have ended shows by the
@@ -42,14 +43,14 @@ extern "C" fn before() {
     if FORKS.load(Relaxed) == me {
         return;
     }
-    current::hold();
-    registry::hold();
     join::hold();
     stacks::hold();
     hooks::hold();
     exit::hold();
     observe::hold();
     local::hold();
+    current::hold();
+    registry::hold();
     FORKS.store(me, Relaxed);
 }
 
@@ -59,6 +60,10 @@ extern "C" fn before() {
 /// The calling thread, or its original in the parent, has called `before`.
 unsafe fn let_go() {
     // SAFETY: as the caller promises.
+    unsafe { registry::let_go() };
+    // SAFETY: as above.
+    unsafe { current::let_go() };
+    // SAFETY: as above.
     unsafe { local::let_go() };
     // SAFETY: as above.
     unsafe { observe::let_go() };
@@ -70,10 +75,6 @@ unsafe fn let_go() {
     unsafe { stacks::let_go() };
     // SAFETY: as above.
     unsafe { join::let_go() };
-    // SAFETY: as above.
-    unsafe { registry::let_go() };
-    // SAFETY: as above.
-    unsafe { current::let_go() };
 }
 
 extern "C" fn in_parent() {
