@@ -180,7 +180,7 @@ impl Record {
     /// dropped outside of any lock.
     pub(super) fn rename(&self, new: Arc<str>) -> Name {
         self.with(|state| {
-            if let Some(id) = state.kernel_id {
+            if let Some(id) = state.kernel_id.filter(|_| !self.is_vanished()) {
                 // The id is the thread's, since it takes it back under this lock before it ends.
                 // What the kernel calls the thread is for people to read: no reason to fail.
                 let _ = name::set(id, &new);
