@@ -13,12 +13,13 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Uid, fork, setuid};
 use std::cell::Cell;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use threadbare::{
-    Builder, Deadline, Error, ErrorKind, Event, Lock, Thread, get_ident, get_native_id,
+    Builder, Deadline, Error, ErrorKind, Event, Lock, Runnable, Thread, get_ident, get_native_id,
     set_overflow_report, set_stack_cache, set_stack_size, stack_size,
 };
 
@@ -150,6 +151,146 @@ fn mem_3_what_happened_before_the_start_is_visible_and_the_rest_after_the_join()
         thread.start().unwrap();
         thread.join().unwrap();
         assert_eq!(data.1.load(Relaxed), 2);
+    }
+}
+
+// In the caller.
+
+#[test]
+fn thr_12_run_calls_the_target_in_the_caller_and_starts_nothing() {
+    let _watchdog = watchdog();
+    let ran_in = Arc::new(AtomicU64::new(0));
+    let thread = Thread::new({
+        let ran_in = ran_in.clone();
+        move || ran_in.store(get_ident(), Relaxed)
+    });
+    assert_eq!(thread.run(), Ok(()));
+    assert_eq!(ran_in.load(Relaxed), get_ident());
+    assert_eq!((thread.ident(), thread.native_id()), (None, None));
+    assert!(!thread.is_alive() && !threadbare::enumerate().contains(&thread));
+    assert_eq!(thread.join(), Err(Error::NotStarted));
+    assert_eq!(thread.set_daemon(true), Ok(()));
+}
+
+#[test]
+fn thr_12_a_panic_in_run_is_the_callers() {
+    let _watchdog = watchdog();
+    let kept = Arc::new(());
+    let thread = Thread::new({
+        let kept = kept.clone();
+        move || {
+            let _kept = kept;
+            std::panic::resume_unwind(Box::new(17)); // without std's message
+        }
+    });
+    let panicked = std::panic::catch_unwind(AssertUnwindSafe(|| thread.run()));
+    assert_eq!(panicked.unwrap_err().downcast_ref(), Some(&17));
+    assert_eq!(Arc::strong_count(&kept), 1, "the target is gone (THR-13)");
+    assert_eq!(thread.run(), Err(Error::TargetUsed));
+    assert_eq!(thread.start(), Err(Error::TargetUsed));
+    assert_eq!(thread.ident(), None);
+}
+
+#[test]
+fn thr_13_a_target_is_run_once_be_it_here_or_there() {
+    let _watchdog = watchdog();
+    let runs = Arc::new(AtomicU32::new(0));
+    let counting = || {
+        let runs = runs.clone();
+        Thread::new(move || {
+            runs.fetch_add(1, Relaxed);
+        })
+    };
+    let here = counting();
+    here.run().unwrap();
+    assert_eq!(here.run(), Err(Error::TargetUsed));
+    assert_eq!(here.start(), Err(Error::TargetUsed));
+    assert_eq!(
+        here.set_daemon(true),
+        Ok(()),
+        "it is as before: never started"
+    );
+    let there = counting();
+    there.start().unwrap();
+    assert_eq!(there.run(), Err(Error::AlreadyStarted));
+    there.join().unwrap();
+    assert_eq!(there.run(), Err(Error::AlreadyStarted));
+    assert_eq!(runs.load(Relaxed), 2);
+    assert_eq!(Error::TargetUsed.kind(), ErrorKind::Runtime);
+}
+
+#[test]
+fn thr_12_and_13_of_runs_and_starts_at_once_exactly_one_gets_the_target() {
+    let _watchdog = watchdog();
+    for _ in 0..200 {
+        let runs = Arc::new(AtomicU32::new(0));
+        let thread = Thread::new({
+            let runs = runs.clone();
+            move || {
+                runs.fetch_add(1, Relaxed);
+            }
+        });
+        let took = common::threads(4, |number| match number % 2 {
+            0 => thread.run().is_ok(),
+            _ => thread.start().is_ok(),
+        });
+        assert_eq!(took.into_iter().filter(|took| *took).count(), 1);
+        if thread.ident().is_some() {
+            thread.join().unwrap();
+        }
+        assert_eq!(runs.load(Relaxed), 1);
+    }
+}
+
+#[test]
+fn thr_2_a_thread_without_target_can_be_run_and_started() {
+    let _watchdog = watchdog();
+    let thread = Thread::builder().build().unwrap();
+    assert_eq!(thread.run(), Ok(()));
+}
+
+/// Tells where it was run and where it was dropped.
+struct Job {
+    ran: Arc<AtomicU64>,
+    dropped: Arc<AtomicU64>,
+    panics: bool,
+}
+
+impl Runnable for Job {
+    fn run(self) {
+        self.ran.store(get_ident(), Relaxed);
+        if self.panics {
+            std::panic::resume_unwind(Box::new(()));
+        }
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        assert!(threadbare::current_thread().is_alive());
+        self.dropped.store(get_ident(), Relaxed);
+    }
+}
+
+#[test]
+fn thr_12_and_13_a_runnable_is_run_and_dropped_in_its_thread() {
+    let _watchdog = watchdog();
+    for panics in [false, true] {
+        let (ran, dropped) = <(Arc<AtomicU64>, Arc<AtomicU64>)>::default();
+        let job = |panics| Job {
+            ran: ran.clone(),
+            dropped: dropped.clone(),
+            panics,
+        };
+        let thread = Thread::from_runnable(job(panics));
+        thread.start().unwrap();
+        thread.join().unwrap();
+        assert_eq!(Some(ran.load(Relaxed)), thread.ident());
+        assert_eq!(Some(dropped.load(Relaxed)), thread.ident());
+
+        Thread::from_runnable(job(false)).run().unwrap();
+        assert_eq!(ran.load(Relaxed), get_ident());
+        assert_eq!(dropped.load(Relaxed), get_ident());
     }
 }
 
