@@ -218,6 +218,7 @@ macro_rules! forwarded {
         }
     };
 }
+pub(crate) use forwarded;
 
 // SAFETY: leaves `owner_proof` out.
 unsafe impl CondLock for Lock {

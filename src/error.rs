@@ -69,6 +69,10 @@ pub enum Error {
     /// A [`Local`](crate::Local) was given a value in a thread that has none any more, since it is
     /// about to end.
     ThreadEnding,
+    /// A [dummy](crate::compat::dummy) was to wait without limit for what nobody can do (DTH-4).
+    WouldBlockForever,
+    /// [Dummy](crate::compat::dummy) threads have no stacks of their own (DTH-6).
+    StackSizeFixed,
     /// The operating system refused a thread (THR-9).
     Start(OsError),
 }
@@ -161,7 +165,9 @@ impl Error {
             | Error::ShuttingDown
             | Error::DaemonAfterStart
             | Error::LocalInUse
-            | Error::ThreadEnding => ErrorKind::Runtime,
+            | Error::ThreadEnding
+            | Error::WouldBlockForever
+            | Error::StackSizeFixed => ErrorKind::Runtime,
             Error::BrokenBarrier => ErrorKind::BrokenBarrier,
             Error::InvalidTimeout
             | Error::ZeroPermits
@@ -215,6 +221,8 @@ impl fmt::Display for Error {
             Error::InvalidStackSize => "stack size not valid",
             Error::LocalInUse => "thread-local value replaced or taken while it is borrowed",
             Error::ThreadEnding => "thread-local value set while its thread ends",
+            Error::WouldBlockForever => "wait that nobody can end",
+            Error::StackSizeFixed => "dummy threads have no stacks of their own",
             Error::Start(errno) => return write!(f, "cannot start a thread: {errno}"),
         };
         f.write_str(text)

@@ -117,6 +117,8 @@ mod barrier;
 #[cfg(not(threadbare_loom))]
 mod blocking;
 #[cfg(not(threadbare_loom))]
+pub mod compat;
+#[cfg(not(threadbare_loom))]
 mod condition;
 #[cfg(not(threadbare_loom))]
 mod deadline;

@@ -252,9 +252,8 @@ fn is_open() -> bool {
 fn make() {
     // The main thread keeps its values: they are to be there in destructors and exit handlers, and
     // the process's end frees them (LOCAL-11).
-    let will_finish = current::is_ours()
-        || is_main_thread()
-        || AT_THREAD_END.try_with(|_| ()).is_ok();
+    let will_finish =
+        current::is_ours() || is_main_thread() || AT_THREAD_END.try_with(|_| ()).is_ok();
     if !will_finish {
         TABLE.set(&raw const CLOSED);
         return;
