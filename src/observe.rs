@@ -295,7 +295,7 @@ fn tell(event: &TraceEvent<'_>) {
         let Some(hook) = record.with_slots(|slots| which.of(slots).clone()) else {
             continue;
         };
-        if thread::contain_trace(|| hook.call(event)) {
+        if thread::contain_trace(&record, || hook.call(event)) {
             continue;
         }
         let removed = record.with_slots(|slots| {
@@ -304,7 +304,7 @@ fn tell(event: &TraceEvent<'_>) {
             is_same.then(|| fill(slot, None))
         });
         // Its destructor may panic as well as the function.
-        thread::contain_trace(|| drop((removed, hook)));
+        thread::contain_trace(&record, || drop((removed, hook)));
     }
     IN_FUNCTION.set(false);
 }

@@ -28,7 +28,7 @@ pub use stacks::set_stack_cache;
 pub use timer::Timer;
 
 pub(crate) use current::{known, record as known_or_new};
-pub(crate) use hooks::contain_trace;
+pub(crate) use hooks::{contain_as, contain_trace, discard};
 pub(crate) use record::{Record, Slots};
 pub(crate) use registry::listed as running;
 

@@ -61,7 +61,8 @@ extern "C" fn end_dummy(record: *mut c_void) {
         drop(record.leave_lists());
         record.lifecycle.end();
         let kept = Arc::into_raw(record);
-        if DUMMY_END.set(kept.cast_mut().cast()) {
+        // SAFETY: `end_dummy` takes such a reference.
+        if unsafe { DUMMY_END.set(kept.cast_mut().cast()) } {
             return;
         }
         // SAFETY: made just now; no value has it.
@@ -137,7 +138,9 @@ fn unknown() -> Arc<Record> {
     }
     let native_id = tid::gettid();
     let kept = Arc::into_raw(record.clone());
-    if !IS_OVER.get() && DUMMY_END.set(kept.cast_mut().cast()) {
+    // SAFETY: `end_dummy` takes such a reference.
+    let is_kept = !IS_OVER.get() && unsafe { DUMMY_END.set(kept.cast_mut().cast()) };
+    if is_kept {
         CURRENT.set(kept);
         record.runs_already(native_id);
     } else {

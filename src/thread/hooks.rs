@@ -7,7 +7,7 @@
 //! [`install_panic_hook`] makes that one message instead of two, and gives the excepthook the place
 //! and the backtrace, which nobody but the panic hook is told.
 
-use super::name::Quoted;
+use super::name::{Name, Quoted};
 use super::record::Record;
 use super::{Thread, current};
 use crate::locked::Locked;
@@ -47,6 +47,9 @@ pub struct ExceptHookArgs<'a> {
     pub backtrace: Option<&'a Backtrace>,
     /// The thread that ends.
     pub thread: Option<&'a Thread>,
+    /// What it is called; also where there is no [`Thread`], as in
+    /// [`compat::dummy`](crate::compat::dummy).
+    pub thread_name: Option<&'a str>,
 }
 
 impl<'a> ExceptHookArgs<'a> {
@@ -72,6 +75,7 @@ impl<'a> ExceptHookArgs<'a> {
             location: None,
             backtrace: None,
             thread: None,
+            thread_name: None,
         }
     }
 
@@ -98,6 +102,7 @@ impl fmt::Debug for ExceptHookArgs<'_> {
             .field("message", &self.message())
             .field("location", &self.location)
             .field("thread", &self.thread)
+            .field("thread_name", &self.thread_name)
             .finish_non_exhaustive()
     }
 }
@@ -214,7 +219,7 @@ pub fn excepthook(args: &ExceptHookArgs<'_>) {
 /// default_excepthook(&ExceptHookArgs::new(&"out of luck"));
 /// ```
 pub fn default_excepthook(args: &ExceptHookArgs<'_>) {
-    let name = name_of(args.thread);
+    let name = name_of(args);
     match args.location {
         None => say(&format!("thread {name} was ended by the panic above\n")),
         Some(_) => say_panic(&format!("Exception in thread {name}"), args),
@@ -238,11 +243,12 @@ fn say_panic(header: &str, args: &ExceptHookArgs<'_>) {
     say(&text);
 }
 
-/// What a message calls a thread.
-fn name_of(thread: Option<&Thread>) -> String {
-    match thread {
-        Some(thread) => quoted(&thread.record),
-        None => format!("with ident {}", crate::get_ident()),
+/// What a message calls the thread.
+fn name_of(args: &ExceptHookArgs<'_>) -> String {
+    match (args.thread_name, args.thread) {
+        (Some(name), _) => Quoted(&Name::Given(name.into())).to_string(),
+        (None, Some(thread)) => quoted(&thread.record),
+        (None, None) => format!("with ident {}", crate::get_ident()),
     }
 }
 
@@ -262,9 +268,18 @@ pub(super) fn contain(record: Option<Arc<Record>>, target: impl FnOnce()) -> boo
     let ended = caught(target);
     let returned = ended.is_ok();
     if let Err(Some(panic)) = ended {
-        report(record.map(Thread::of).as_ref(), panic);
+        let thread = record.map(Thread::of);
+        let name = thread.as_ref().map(Thread::name);
+        report(thread.as_ref(), name.as_deref(), panic);
     }
     returned
+}
+
+/// As [`contain`], for a thread that is none but has a name.
+pub(crate) fn contain_as(name: &str, target: impl FnOnce()) {
+    if let Err(Some(panic)) = caught(target) {
+        report(None, Some(name), panic);
+    }
 }
 
 /// A panic that was contained, not [`exit`].
@@ -274,12 +289,17 @@ struct Panic {
 }
 
 impl Panic {
-    fn args<'a>(&'a self, thread: Option<&'a Thread>) -> ExceptHookArgs<'a> {
+    fn args<'a>(
+        &'a self,
+        thread: Option<&'a Thread>,
+        thread_name: Option<&'a str>,
+    ) -> ExceptHookArgs<'a> {
         let place = self.place.as_ref();
         ExceptHookArgs {
             location: place.map(|place| place.location.as_str()),
             backtrace: place.and_then(|place| place.backtrace.as_ref()),
             thread,
+            thread_name,
             ..ExceptHookArgs::new(&*self.payload)
         }
     }
@@ -307,31 +327,39 @@ fn caught(action: impl FnOnce()) -> Result<(), Option<Panic>> {
 
 /// Hands a panic to the excepthook.
 #[cold]
-fn report(thread: Option<&Thread>, panic: Panic) {
+fn report(thread: Option<&Thread>, name: Option<&str>, panic: Panic) {
     let hook = current_excepthook();
-    contain_hook("excepthook", thread, || hook.call(&panic.args(thread)));
-    contain_hook("excepthook", thread, || drop(hook));
+    contain_hook("excepthook", name, || hook.call(&panic.args(thread, name)));
+    contain_hook("excepthook", name, || drop(hook));
 }
 
-/// Calls a hook of the program's. If it panics, that is said, ends nothing but the hook, and goes
-/// to no other (HOOK-5). Whether it did not.
-fn contain_hook(what: &str, thread: Option<&Thread>, hook: impl FnOnce()) -> bool {
+/// Calls a hook of the program's in the thread called `name`. If it panics, that is said, ends
+/// nothing but the hook, and goes to no other (HOOK-5). Whether it did not.
+fn contain_hook(what: &str, name: Option<&str>, hook: impl FnOnce()) -> bool {
     let Err(Some(panic)) = caught(hook) else {
         return true;
     };
-    let header = format!("Exception in the {what} of thread {}", name_of(thread));
-    say_panic(&header, &panic.args(thread));
+    let args = panic.args(None, name);
+    let header = format!("Exception in the {what} of thread {}", name_of(&args));
+    say_panic(&header, &args);
     false
 }
 
 /// Calls a trace or profile function; whether it did not panic.
-pub(crate) fn contain_trace(function: impl FnOnce()) -> bool {
-    let thread = current::known().map(Thread::of);
-    contain_hook("trace function", thread.as_ref(), function)
+pub(crate) fn contain_trace(record: &Record, function: impl FnOnce()) -> bool {
+    let Err(Some(panic)) = caught(function) else {
+        return true;
+    };
+    let header = format!(
+        "Exception in the trace function of thread {}",
+        quoted(record)
+    );
+    say_panic(&header, &panic.args(None, None));
+    false
 }
 
 /// Drops a payload, which may panic, and so may what that panics with.
-pub(super) fn discard(payload: Box<dyn Any + Send>) {
+pub(crate) fn discard(payload: Box<dyn Any + Send>) {
     if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         mem::forget(another);
     }

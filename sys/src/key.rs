@@ -27,9 +27,12 @@ impl Key {
 
     /// `pthread_setspecific(key, value)`: sets the calling thread's value, if memory and the
     /// process's 1,024 keys allow; whether it did. No system call.
-    pub fn set(&self, value: *mut c_void) -> bool {
+    ///
+    /// # Safety
+    /// The destructor can do with `value` what it does, in this thread.
+    pub unsafe fn set(&self, value: *mut c_void) -> bool {
         let Some(key) = self.get() else { return false };
-        // SAFETY: the key is never deleted; the value is the destructor's to judge.
+        // SAFETY: the key is never deleted; libc does nothing with the value but pass it on.
         unsafe { libc::pthread_setspecific(key, value) == 0 }
     }
 
@@ -47,7 +50,7 @@ impl Key {
         // difference there.
         let destroy: unsafe extern "C" fn(*mut c_void) = self.destroy;
         let mut key = 0;
-        // SAFETY: `key` is valid for the call, and the destructor takes whatever was set.
+        // SAFETY: `key` is valid for the call, and the destructor gets what was set for it.
         if unsafe { libc::pthread_key_create(&mut key, Some(destroy)) } != 0 {
             return None;
         }
@@ -76,12 +79,17 @@ mod tests {
         extern "C" fn destroy(value: *mut c_void) {
             SUM.fetch_add(value.addr(), Relaxed);
             if value.addr() > 1 {
-                assert!(KEY.set(std::ptr::without_provenance_mut(value.addr() / 2)));
+                set(value.addr() / 2);
             }
         }
-        let set = |value| move || assert!(KEY.set(std::ptr::without_provenance_mut(value)));
-        let threads = [std::thread::spawn(set(2)), std::thread::spawn(set(100))];
-        threads.map(|thread| thread.join().unwrap());
+        fn set(value: usize) {
+            // SAFETY: the destructor only counts.
+            let is_set = unsafe { KEY.set(std::ptr::without_provenance_mut(value)) };
+            assert!(is_set);
+        }
+        for value in [2, 100] {
+            std::thread::spawn(move || set(value)).join().unwrap();
+        }
         // Four times at most.
         assert_eq!(SUM.load(Relaxed), 2 + 1 + 100 + 50 + 25 + 12);
     }

@@ -84,6 +84,22 @@ impl Lock {
         }
     }
 
+    /// As [`crate::Lock::at_fork_reinit`].
+    ///
+    /// # Safety
+    /// None beyond that of the real one: nobody else can use this.
+    ///
+    /// ```
+    /// let lock = threadbare::compat::dummy::Lock::new();
+    /// lock.acquire();
+    /// // SAFETY: nobody else uses the lock.
+    /// unsafe { lock.at_fork_reinit() };
+    /// assert!(!lock.locked());
+    /// ```
+    pub unsafe fn at_fork_reinit(&self) {
+        self.locked.set(false);
+    }
+
     /// As [`crate::Lock::locked`].
     ///
     /// ```
@@ -178,6 +194,22 @@ impl RLock {
         let less = self.depth.get().checked_sub(1).ok_or(Error::NotOwner)?;
         self.depth.set(less);
         Ok(())
+    }
+
+    /// As [`crate::RLock::at_fork_reinit`].
+    ///
+    /// # Safety
+    /// None beyond that of the real one: nobody else can use this.
+    ///
+    /// ```
+    /// let lock = threadbare::compat::dummy::RLock::new();
+    /// lock.acquire();
+    /// // SAFETY: nobody else uses the lock.
+    /// unsafe { lock.at_fork_reinit() };
+    /// assert!(!lock.locked());
+    /// ```
+    pub unsafe fn at_fork_reinit(&self) {
+        self.depth.set(0);
     }
 
     /// As [`crate::RLock::locked`].

@@ -4,11 +4,9 @@ use super::local::Forget;
 use super::{check, get_native_id, give_up};
 use crate::deadline::Deadline;
 use crate::error::Error;
-use std::any::Any;
+use crate::thread::{contain_as, discard as discard_payload};
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::io::Write;
-use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
@@ -131,8 +129,8 @@ impl Thread {
         let target = self.take_target()?;
         self.inner.stage.set(Stage::Running);
         THREADS.with(|threads| threads.running.borrow_mut().push(self.clone()));
-        if let Some(payload) = target.and_then(caught) {
-            report(self, payload);
+        if let Some(target) = target {
+            contain_as(&self.name(), target);
         }
         self.inner.stage.set(Stage::Leaving);
         self.forget_values();
@@ -351,28 +349,10 @@ impl Thread {
     }
 }
 
-/// Calls `action`; returns what it panicked with.
-pub(super) fn caught(action: impl FnOnce()) -> Option<Box<dyn Any + Send>> {
-    catch_unwind(AssertUnwindSafe(action)).err()
-}
-
-/// Says which thread the panic ended. What it was and where, std's panic hook has said.
-#[cold]
-fn report(thread: &Thread, payload: Box<dyn Any + Send>) {
-    let name = thread.name();
-    let line = format!(
-        "thread '{}' was ended by the panic above\n",
-        name.escape_debug()
-    );
-    // Without a stderr there is nobody to tell.
-    let _ = std::io::stderr().write_all(line.as_bytes());
-    discard(payload);
-}
-
-/// Drops what may panic when dropped, and so may what that panics with.
+/// Drops what may panic when dropped; nobody is left who could be told.
 pub(super) fn discard<T>(value: T) {
-    if let Some(payload) = caught(|| drop(value)) {
-        mem::forget(payload);
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
+        discard_payload(payload);
     }
 }
 
