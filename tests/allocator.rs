@@ -76,11 +76,8 @@ fn curiously(body: impl FnOnce()) {
 fn bustle() {
     common::threads(8, |number| {
         for round in 0..100 {
-            let part = vec![0_u8; 100];
-            let target = move || {
-                assert_eq!(part.len(), 100);
-                drop(Box::new(round));
-            };
+            let part = Box::new(round);
+            let target = move || drop((part, Box::new(round)));
             let thread = Thread::builder().name("busy").target(target).spawn();
             let thread = thread.unwrap();
             if (number + round) % 3 != 0 {

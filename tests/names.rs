@@ -11,6 +11,7 @@ use common::witness::{Witness, waiting};
 use common::{threads, until, watchdog};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
+use std::ffi::c_void;
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -164,6 +165,33 @@ fn thr_5_an_ended_thread_renames_nobody() {
         dummy.set_name("nobody");
         assert!(!comms().contains(&"nobody\n".into()));
     });
+}
+
+#[test]
+fn thr_5_a_thread_that_counts_as_ended_is_renamed_no_more_although_the_kernel_still_has_it() {
+    let _watchdog = watchdog();
+    static LATE: Event = Event::new();
+    static GO: Event = Event::new();
+    extern "C" fn stay(_value: *mut c_void) {
+        LATE.set();
+        GO.wait();
+    }
+    let mut key = 0;
+    // SAFETY: `key` is valid for the call; the destructor uses statics.
+    let result = unsafe { libc::pthread_key_create(&mut key, Some(stay)) };
+    assert_eq!(result, 0);
+    let thread = Thread::builder().name("ended").target(move || {
+        // SAFETY: the key exists for the rest of the process.
+        unsafe { libc::pthread_setspecific(key, std::ptr::dangling::<u8>().cast()) };
+    });
+    let thread = thread.spawn().unwrap();
+    LATE.wait();
+    assert!(!thread.is_alive());
+    thread.set_name("too late");
+    assert_eq!(thread.name(), "too late");
+    assert_eq!(comm(thread.native_id().unwrap()), "ended");
+    GO.set();
+    thread.join().unwrap();
 }
 
 #[test]

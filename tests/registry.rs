@@ -2,6 +2,10 @@
 //! `main_thread.rs`.
 
 #![cfg(not(threadbare_loom))]
+#![expect(
+    clippy::mutable_key_type,
+    reason = "what may change in a thread is not what its hash is made of"
+)]
 
 mod child;
 mod common;
@@ -11,7 +15,8 @@ use common::pthread::Pthread;
 use common::witness::{OnDrop, Witness, run, waiting};
 use common::{threads, until, watchdog};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::unistd::{Uid, setuid};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Uid, fork, setuid};
 use std::cell::Cell;
 use std::collections::HashSet;
 use std::ffi::c_void;
@@ -151,8 +156,11 @@ fn mod_3_a_joined_thread_is_not_listed() {
     }
 }
 
+/// A thread-local's value that calls something when it is destroyed.
+type AtEnd = Cell<Option<OnDrop<Box<dyn FnMut()>>>>;
+
 thread_local! {
-    static AT_END: Cell<Option<OnDrop<Box<dyn FnMut()>>>> = const { Cell::new(None) };
+    static AT_END: AtEnd = const { Cell::new(None) };
 }
 
 /// Has `last` called by the destructor of a thread-local of the calling thread, which has not been
@@ -355,6 +363,34 @@ fn main_2_what_main_refuses_and_grants_to_others() {
         Err(Error::TimeoutTooLarge)
     );
     assert!(main.is_alive() && !main.daemon() && is_listed(&main));
+}
+
+#[test]
+fn mod_7_and_fork_2_a_child_knows_its_main_thread_although_nothing_was_listed_before_the_fork() {
+    let _watchdog = watchdog();
+    in_child(
+        "mod_7_and_fork_2_a_child_knows_its_main_thread_although_nothing_was_listed_before_the_fork",
+        || {
+            let ident = get_ident(); // makes no record
+            // SAFETY: the child makes one record and leaves by `_exit`.
+            match unsafe { fork() }.unwrap() {
+                ForkResult::Child => {
+                    let me = current_thread();
+                    let right = me == main_thread()
+                        && me.ident() == Some(ident)
+                        && me.is_current()
+                        && me.join() == Err(Error::JoinSelf)
+                        && enumerate() == [me];
+                    // SAFETY: leaves the child without running what belongs to the parent.
+                    unsafe { libc::_exit(i32::from(!right)) }
+                }
+                ForkResult::Parent { child } => {
+                    let ended = waitpid(child, None).unwrap();
+                    assert!(matches!(ended, WaitStatus::Exited(_, 0)), "{ended:?}");
+                }
+            }
+        },
+    );
 }
 
 // Dummies.

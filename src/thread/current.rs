@@ -50,18 +50,21 @@ static DUMMY_END: Key = Key::new(end_dummy);
 
 /// The first time it marks the end and keeps the record, for the destructors of other keys that
 /// ask for it (LOCAL-14). The second time, after all of them, it gives it up.
-extern "C" fn end_dummy(record: *mut c_void) {
-    // SAFETY: made by `Arc::into_raw` in `unknown`, for this thread's value.
+///
+/// # Safety
+/// `record` is a reference to this thread's record, made by `Arc::into_raw`, which this takes over.
+unsafe extern "C" fn end_dummy(record: *mut c_void) {
+    // SAFETY: as the caller promises.
     let record = unsafe { Arc::from_raw(record.cast_const().cast::<Record>()) };
     if is_main(&record) {
         return; // since a fork: it ends with the process, and `MAIN` keeps it
     }
-    if !record.lifecycle.is_ended() {
+    if let Some(listed) = record.leave_lists() {
+        drop(listed);
         observe::end(&record);
-        drop(record.leave_lists());
         record.lifecycle.end();
         let kept = Arc::into_raw(record);
-        // SAFETY: `end_dummy` takes such a reference.
+        // SAFETY: a reference made just now, for the value alone.
         if unsafe { DUMMY_END.set(kept.cast_mut().cast()) } {
             return;
         }
@@ -138,9 +141,8 @@ fn unknown() -> Arc<Record> {
     }
     let native_id = tid::gettid();
     let kept = Arc::into_raw(record.clone());
-    // SAFETY: `end_dummy` takes such a reference.
-    let is_kept = !IS_OVER.get() && unsafe { DUMMY_END.set(kept.cast_mut().cast()) };
-    if is_kept {
+    // SAFETY: a reference made just now, for the value alone.
+    if !IS_OVER.get() && unsafe { DUMMY_END.set(kept.cast_mut().cast()) } {
         CURRENT.set(kept);
         record.runs_already(native_id);
     } else {

@@ -11,14 +11,14 @@ use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Release};
 pub struct Key {
     /// The key, and one more; 0 until there is one.
     key: AtomicU64,
-    destroy: extern "C" fn(*mut c_void),
+    destroy: unsafe extern "C" fn(*mut c_void),
 }
 
 impl Key {
     /// A key with this destructor: it is called in each thread that ends with a value other than
     /// null, after the thread's thread-locals were destroyed, with that value; again, up to four
     /// times in all, if it or another destructor has set one meanwhile.
-    pub const fn new(destroy: extern "C" fn(*mut c_void)) -> Key {
+    pub const fn new(destroy: unsafe extern "C" fn(*mut c_void)) -> Key {
         Key {
             key: AtomicU64::new(0),
             destroy,
@@ -29,10 +29,10 @@ impl Key {
     /// process's 1,024 keys allow; whether it did. No system call.
     ///
     /// # Safety
-    /// The destructor can do with `value` what it does, in this thread.
+    /// If it is not null, the destructor may be called with `value` when this thread ends.
     pub unsafe fn set(&self, value: *mut c_void) -> bool {
         let Some(key) = self.get() else { return false };
-        // SAFETY: the key is never deleted; libc does nothing with the value but pass it on.
+        // SAFETY: the key is never deleted; the destructor takes the value, as the caller promises.
         unsafe { libc::pthread_setspecific(key, value) == 0 }
     }
 
@@ -46,12 +46,9 @@ impl Key {
 
     #[cold]
     fn make(&self) -> Option<libc::pthread_key_t> {
-        // The destructor is `extern "C"`, as libc calls it; whether it is `unsafe` makes no
-        // difference there.
-        let destroy: unsafe extern "C" fn(*mut c_void) = self.destroy;
         let mut key = 0;
-        // SAFETY: `key` is valid for the call, and the destructor gets what was set for it.
-        if unsafe { libc::pthread_key_create(&mut key, Some(destroy)) } != 0 {
+        // SAFETY: `key` is valid for the call; what the destructor takes is for `set` to see to.
+        if unsafe { libc::pthread_key_create(&mut key, Some(self.destroy)) } != 0 {
             return None;
         }
         let one_more = u64::from(key) + 1;
@@ -79,16 +76,17 @@ mod tests {
         extern "C" fn destroy(value: *mut c_void) {
             SUM.fetch_add(value.addr(), Relaxed);
             if value.addr() > 1 {
-                set(value.addr() / 2);
+                assert!(set(value.addr() / 2));
             }
         }
-        fn set(value: usize) {
-            // SAFETY: the destructor only counts.
-            let is_set = unsafe { KEY.set(std::ptr::without_provenance_mut(value)) };
-            assert!(is_set);
+        fn set(number: usize) -> bool {
+            // SAFETY: the destructor follows no pointer.
+            unsafe { KEY.set(std::ptr::without_provenance_mut(number)) }
         }
-        for value in [2, 100] {
-            std::thread::spawn(move || set(value)).join().unwrap();
+        let set = |number| move || assert!(set(number));
+        let threads = [std::thread::spawn(set(2)), std::thread::spawn(set(100))];
+        for thread in threads {
+            thread.join().unwrap();
         }
         // Four times at most.
         assert_eq!(SUM.load(Relaxed), 2 + 1 + 100 + 50 + 25 + 12);
