@@ -9,8 +9,9 @@
 //! the first start of a thread that is no daemon, or the first callback. It runs in whatever thread
 //! calls `exit`, after that thread's thread-locals have been destroyed.
 //!
-//! Nobody waits for the thread that shuts down, nor for the main thread, which may wait for the
-//! process to end itself, nor for threads that have called [`exit_process`].
+//! Nobody waits for the thread that ends the process, nor for the main thread, which may wait for
+//! that itself, nor for threads that have called [`exit_process`]. Of two threads that call
+//! [`shutdown`] by hand the later one does not wait for the earlier, which waits for it.
 
 use super::record::{Kind, Record, State};
 use super::{current, fork, hooks, join, registry};
@@ -18,10 +19,10 @@ use crate::deadline;
 use crate::error::{Error, OsError};
 use crate::locked::Locked;
 use crate::primitive::{thread_token, yield_now};
+use crate::raw::event::RawEvent;
 use crate::raw::park::Limit;
 use std::fmt::Write;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 use threadbare_sys::Errno;
 use threadbare_sys::clock::Deadline;
@@ -40,6 +41,11 @@ struct Exit {
     exiting: Option<u64>,
     /// The status that [`exit_process`] was given first.
     status: Option<i32>,
+    /// The threads that wait in a [`shutdown`].
+    waiting: Vec<u64>,
+    /// This is the child of a fork in a process that another thread was ending. std takes that
+    /// thread to be at it still, and lets whoever calls `std::process::exit` wait for it.
+    is_orphan: bool,
 }
 
 static EXIT: Locked<Exit> = Locked::new(Exit {
@@ -49,6 +55,8 @@ static EXIT: Locked<Exit> = Locked::new(Exit {
     is_armed: false,
     exiting: None,
     status: None,
+    waiting: Vec::new(),
+    is_orphan: false,
 });
 
 /// Whether the process will wait for its threads before it ends; sees to it at the first call.
@@ -67,6 +75,11 @@ pub(super) fn is_armed() -> bool {
 
 extern "C" fn at_exit() {
     EXIT.with(|exit| exit.exiting = Some(thread_token()));
+    if let Some(record) = current::known() {
+        record.with(|state| state.is_leaving = true);
+    }
+    // What called `exit` is still on the stack, but nothing returns or unwinds there any more.
+    hooks::contain_nothing();
     shutdown();
     if let Some(status) = EXIT.with(|exit| exit.status) {
         // SAFETY: libc runs this handler.
@@ -110,8 +123,10 @@ pub fn register_atexit(callback: impl FnOnce() + Send + 'static) -> Result<(), E
 /// the calling and the main one (EXIT-2).
 ///
 /// It happens by itself when main returns or panics, and in `std::process::exit`, if a thread was
-/// started that is no daemon. By hand it is for a main that has something left to do afterwards. A
+/// started that is no daemon, or a callback registered. By hand it is for a main that has something left to do afterwards. A
 /// second call calls no callback again; it only waits for threads that were started since (EXIT-3).
+/// A call while another thread is in one takes part of the callbacks that are left, and does not
+/// wait for that thread, which may be waiting for this one.
 /// Foreign threads are never waited for (EXIT-10), nor is anybody by `_exit`, `abort` or a signal
 /// (EXIT-7).
 ///
@@ -128,16 +143,21 @@ pub fn register_atexit(callback: impl FnOnce() + Send + 'static) -> Result<(), E
 pub fn shutdown() {
     EXIT.with(|exit| exit.has_begun = true);
     while let Some(callback) = EXIT.with(|exit| exit.callbacks.pop()) {
-        hooks::contain(current::known(), callback);
+        hooks::contain(Some(current::record()), callback);
     }
-    if let Some(main) = current::known_main() {
-        main.lifecycle.end();
-    }
+    // Also if nobody has asked for its record yet: who asks later finds that it has ended.
+    current::main().lifecycle.end();
     let deadline = match EXIT.with(|exit| exit.timeout) {
         Some(timeout) => Deadline::after(timeout),
         None => Deadline::NEVER,
     };
+    let me = thread_token();
+    EXIT.with(|exit| exit.waiting.push(me));
     let left = wait_for_all(deadline);
+    EXIT.with(|exit| {
+        let mine = exit.waiting.iter().rposition(|token| *token == me);
+        mine.map(|place| exit.waiting.remove(place))
+    });
     if !left.is_empty() {
         say_who_is_left(&left);
     }
@@ -147,11 +167,18 @@ pub fn shutdown() {
 /// deadline.
 fn wait_for_all(deadline: Deadline) -> Vec<Arc<Record>> {
     let me = thread_token();
+    // They may be waiting for this thread. If it ends the process, they are not, and have to come
+    // to their end.
+    let waiting = EXIT.with(|exit| match exit.exiting {
+        Some(exiting) if exiting == me => Vec::new(),
+        _ => exit.waiting.clone(),
+    });
     loop {
         let mut left = registry::snapshot(State::is_waited_for);
         // A thread that ends is left to be joined before it leaves the lists, so none is missed.
         left.extend(join::ended());
         left.retain(|record| record.token != me && record.with(|state| state.is_waited_for()));
+        left.retain(|record| !waiting.contains(&record.token));
         left.retain(|record| !record.is_joined() && !current::is_main(record));
         if left.is_empty() {
             return left;
@@ -201,8 +228,9 @@ fn say_who_is_left(left: &[Arc<Record>]) {
 }
 
 /// Bounds how long the end of the program waits for threads, all together; `None`, the initial
-/// value, stands for no bound. Returns what held so far. When the time is up, a line on stderr
-/// names the threads that are left, and they end with the process.
+/// value, stands for no bound. It counts from the moment when the callbacks have run, which may
+/// still set it. Returns what held so far. When the time is up, a line on stderr names the threads
+/// that are left, and they end with the process.
 ///
 /// # Errors
 /// [`Error::TimeoutTooLarge`] above [`TIMEOUT_MAX`](crate::TIMEOUT_MAX).
@@ -225,7 +253,13 @@ pub fn set_exit_timeout(timeout: Option<Duration>) -> Result<Option<Duration>, E
 /// Other than `std::process::exit` it may be called while the end is under way in another thread,
 /// which may be waiting for this one: the process then ends with this `status`. (std lets the
 /// second caller sleep for ever. If that is a thread which the end waits for, the process never
-/// ends.) The first call decides the status.
+/// ends.) The first call decides the status, unless the thread that ends the process calls it.
+///
+/// In a callback of [`register_atexit`] it unwinds that callback; in a handler of atexit(3) that
+/// runs after the end waited for threads, the handlers that are left follow. In the thread that ends
+/// the process before it has come to that, in a destructor of a thread-local or a handler that was
+/// registered later, std aborts the process, as it does at any second `std::process::exit` of one
+/// thread.
 ///
 /// The calling thread's frames are not unwound. Threads that wait in an untimed join of the calling
 /// thread are not let go, so if they are no daemons, the process waits for them in vain.
@@ -234,16 +268,13 @@ pub fn set_exit_timeout(timeout: Option<Duration>) -> Result<Option<Duration>, E
 /// threadbare::exit_process(3);
 /// ```
 pub fn exit_process(status: i32) -> ! {
-    let exiting = EXIT.with(|exit| {
-        exit.status.get_or_insert(status);
-        exit.exiting
+    let (status, exiting) = EXIT.with(|exit| {
+        let first = *exit.status.get_or_insert(status);
+        let status = if exit.is_exiting() { status } else { first };
+        (status, exit.exiting)
     });
-    if exiting == Some(thread_token()) {
-        if hooks::is_contained() {
-            super::exit(); // from a callback, back to `shutdown`
-        }
-        // SAFETY: libc runs a handler in this thread, from which the call comes.
-        unsafe { exit::exit_again(status) };
+    if exiting == Some(thread_token()) && hooks::is_contained() {
+        super::exit(); // from a callback, back to `shutdown`
     }
     if let Some(record) = current::known() {
         record.with(|state| state.is_leaving = true);
@@ -251,11 +282,39 @@ pub fn exit_process(status: i32) -> ! {
             record.lifecycle.end();
         }
     }
-    if exiting.is_none() {
+    leave(status)
+}
+
+impl Exit {
+    /// Whether the calling thread runs the process's exit handlers.
+    fn is_exiting(&self) -> bool {
+        self.exiting == Some(thread_token())
+    }
+}
+
+/// `exit(status)`, by one thread at a time: the others sleep until the process has ended.
+pub(super) fn leave(status: i32) -> ! {
+    /// Never set.
+    static ENDED: RawEvent = RawEvent::new();
+
+    let (is_exiting, is_anybody, is_orphan) = EXIT.with(|exit| {
+        let before = (exit.is_exiting(), exit.exiting.is_some(), exit.is_orphan);
+        if exit.is_orphan {
+            exit.exiting.get_or_insert(thread_token());
+        }
+        before
+    });
+    if is_exiting || (is_orphan && !is_anybody) {
+        // SAFETY: this is the thread that libc runs handlers in; or it is to become that, by an
+        // entry of which `exiting` lets one thread only through, while std lets nobody through its.
+        unsafe { exit::exit_again(status) };
+    }
+    if !is_anybody {
         std::process::exit(status); // sleeps for ever if main has just returned
     }
     loop {
-        thread::park(); // until the process has ended
+        // Not std's `park`, which a thread cannot use whose thread-locals have been destroyed.
+        let _ = ENDED.wait(Limit::NONE);
     }
 }
 
@@ -273,15 +332,20 @@ pub(super) unsafe fn let_go() {
     unsafe { EXIT.let_go() };
 }
 
-/// In the child of a fork: if another thread was ending the parent, nobody is ending the child.
+/// In the child of a fork: if another thread was ending the parent, nobody is ending the child. It
+/// has an end of its own, with the callbacks that the parent had not come to.
 ///
 /// # Safety
 /// The caller has called [`hold`], and there is no other thread.
 pub(super) unsafe fn survive() {
     // SAFETY: held.
     let exit = unsafe { EXIT.held() };
-    if exit.exiting != Some(thread_token()) {
+    exit.waiting.retain(|token| *token == thread_token());
+    if exit.exiting.is_some() && !exit.is_exiting() {
         exit.exiting = None;
         exit.status = None;
+        exit.has_begun = false;
+        exit.is_armed = false; // libc has called the handler and forgotten it
+        exit.is_orphan = true;
     }
 }

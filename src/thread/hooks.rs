@@ -393,7 +393,7 @@ pub fn exit() -> ! {
         None => threadbare_sys::tid::is_main_thread(),
     };
     if is_main && !is_contained() {
-        std::process::exit(0);
+        super::exit::leave(0);
     }
     if cfg!(panic = "abort") || std::thread::panicking() {
         say("threadbare::exit() in a thread that cannot unwind\n");
@@ -421,6 +421,11 @@ thread_local! {
 /// Whether the calling thread runs what the crate contains, so that it may be unwound.
 pub(super) fn is_contained() -> bool {
     !PANICS_GO_TO.get().is_null()
+}
+
+/// For a thread that ends the process: the frames that contain something will not be seen again.
+pub(super) fn contain_nothing() {
+    PANICS_GO_TO.set(ptr::null());
 }
 
 /// Replaces std's panic hook by one that keeps still about panics in threads of this crate, which

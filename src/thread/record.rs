@@ -194,6 +194,8 @@ impl Record {
     pub(super) fn leave_lists(&self) -> Option<Arc<Record>> {
         self.with_list(|list, state| {
             state.kernel_id = None;
+            // Still listed, it was not at its end: it has called `exit`, and ends with the process.
+            state.is_leaving |= state.place.is_listed();
             list.remove(self, state)
         })
     }

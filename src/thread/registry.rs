@@ -57,6 +57,11 @@ impl Place {
         is_linked: false,
         is_listed: false,
     };
+
+    /// Whether the thread is to be seen from outside.
+    pub(super) fn is_listed(&self) -> bool {
+        self.is_listed
+    }
 }
 
 fn shard(token: u64) -> &'static Locked<List> {

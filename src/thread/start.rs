@@ -126,6 +126,10 @@ fn run(packet: Packet) {
             &TraceEvent::Exception
         });
     }
+    if !record.is_ours_to_join() {
+        // A fork made this the main thread, and the program ends with that.
+        exit::leave(0);
+    }
     record.with_list(|list, state| list.unlist(state));
     local::drain();
 }
