@@ -484,6 +484,35 @@ const CASES: &[Case] = &[
         0,
         &["pthread key"],
     ),
+    Case::new(
+        "mem_3_also_of_a_thread_that_has_ended_but_for_its_pthread_keys",
+        || {
+            let key = slow_key();
+            let thread = worker("worker", move || give_value(key));
+            until(|| !thread.is_alive());
+        },
+        0,
+        &["pthread key"],
+    ),
+    Case::new(
+        "mem_3_also_of_threads_that_others_try_to_join_at_that_moment",
+        || {
+            let key = slow_key();
+            // Each start and each join looks whether the ended threads can be joined.
+            for _ in 0..3 {
+                daemon(|| {
+                    loop {
+                        let thread = Thread::builder().daemon(true).spawn().unwrap();
+                        thread.join().unwrap();
+                    }
+                });
+            }
+            let thread = worker("worker", move || give_value(key));
+            until(|| !thread.is_alive());
+        },
+        0,
+        &["pthread key"],
+    ),
     // Callbacks (EXIT-2, EXIT-4).
     Case::new(
         "exit_2_callbacks_run_in_reverse_order_while_main_is_alive",
