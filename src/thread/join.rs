@@ -73,8 +73,10 @@ pub(super) fn leave(record: Arc<Record>) {
 
 /// Joins those of the ended threads whose kernel threads are gone and gives their stacks back.
 /// Stops at the first that still has something to do, so it takes no longer than what it ends.
+///
+/// They stay among the ended ones meanwhile, so that the end of the program finds them there.
 pub(super) fn reap() {
-    while let Some(record) = ENDED.with(VecDeque::pop_front) {
+    while let Some(record) = ENDED.with(|ended| ended.front().cloned()) {
         let joined = record
             .os
             .try_with(|os| match os.take().map(OsThread::try_join) {
@@ -85,9 +87,20 @@ pub(super) fn reap() {
                 }
             });
         // `None`: somebody starts it, still, or joins it.
-        if joined != Some(true) {
+        let is_joined = joined == Some(true);
+        let taken = ENDED.with(|ended| {
+            // At the front, unless others do the same at this moment.
+            let place = ended.iter().position(|other| Arc::ptr_eq(other, &record))?;
+            let taken = ended.remove(place)?;
+            if is_joined {
+                return Some(taken); // dropped outside the lock
+            }
             // To the back: one that takes its time must not keep the others waiting.
-            leave(record);
+            ended.push_back(taken);
+            None
+        });
+        drop(taken);
+        if !is_joined {
             return;
         }
     }
