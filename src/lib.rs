@@ -78,6 +78,7 @@
 //! | `name`, `ident`, `native_id`, `daemon` | [`name`](Thread::name), [`ident`](Thread::ident), [`native_id`](Thread::native_id), [`daemon`](Thread::daemon) |
 //! | `get_ident()`, `get_native_id()` | [`get_ident`], [`get_native_id`] |
 //! | `stack_size()`, `stack_size(n)` | [`set_stack_size`]`(0)`, [`set_stack_size`]`(n)`; [`stack_size`] only asks |
+//! | `local()` and its attributes | [`Local`], one value for each thread: [`with`](Local::with), [`get`](Local::get), [`set`](Local::set), [`take`](Local::take) |
 //! | `TIMEOUT_MAX` | [`TIMEOUT_MAX`] |
 //! | `_at_fork_reinit()` | [`at_fork_reinit`](Lock::at_fork_reinit) of each |
 //! | `RuntimeError`, `BrokenBarrierError`, `ValueError`, `OverflowError` | [`Error`], told apart by [`Error::kind`] |

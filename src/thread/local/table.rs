@@ -111,6 +111,8 @@ impl Table {
         }
     }
 
+    /// Not inlined: it would treble the code of each use.
+    #[inline(never)]
     fn later_entry(&self, slot: u32) -> Option<&AtomicPtr<Node>> {
         let (chunk, index) = place(slot);
         Some(&self.chunk(chunk)?[index])
@@ -191,6 +193,13 @@ fn with_table<R>(look: impl FnOnce(&Table) -> R) -> R {
     look(unsafe { &*TABLE.get() })
 }
 
+/// The calling thread's own table, if it has one now.
+fn own() -> Option<NonNull<Table>> {
+    let table = TABLE.get();
+    let is_static = ptr::eq(table, &raw const FRESH) || ptr::eq(table, &raw const CLOSED);
+    NonNull::new(table.cast_mut()).filter(|_| !is_static)
+}
+
 /// What the calling thread has in `slot`.
 #[inline]
 pub(super) fn find(slot: u32) -> Option<NonNull<Node>> {
@@ -269,26 +278,27 @@ fn make() {
 /// Drops the calling thread's values (LOCAL-7), also those that come in meanwhile, in [`ROUNDS`]
 /// rounds; what comes in then is left, and so are values on loan, of calls that will not return.
 pub(in crate::thread) fn drain() {
-    with_table(|table| {
-        for _ in 0..ROUNDS {
-            table.has_news.store(false, Relaxed);
-            table.for_each(|slot, entry| {
-                if entry.load(Relaxed).is_null() {
-                    return;
-                }
-                // SAFETY: the entry of this thread's table at this slot.
-                if let Ok(Some(node)) = unsafe { slots::unlink(slot, entry) } {
-                    // Nobody is left who could be told.
-                    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(node))) {
-                        hooks::discard(payload);
-                    }
-                }
-            });
-            if !table.has_news.load(Relaxed) {
-                break;
+    let Some(table) = own() else { return };
+    // SAFETY: as in `with_table`.
+    let table = unsafe { table.as_ref() };
+    for _ in 0..ROUNDS {
+        table.has_news.store(false, Relaxed);
+        table.for_each(|slot, entry| {
+            if entry.load(Relaxed).is_null() {
+                return;
             }
+            // SAFETY: the entry of this thread's table at this slot.
+            if let Ok(Some(node)) = unsafe { slots::unlink(slot, entry) } {
+                // Nobody is left who could be told.
+                if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(node))) {
+                    hooks::discard(payload);
+                }
+            }
+        });
+        if !table.has_news.load(Relaxed) {
+            break;
         }
-    });
+    }
 }
 
 /// Ends the calling thread's table: drains it, and lets no value in any more.
@@ -296,23 +306,26 @@ pub(in crate::thread) fn drain() {
 /// What is left goes with its `Local`; until then the table stays, for the sake of who drops that.
 pub(in crate::thread) fn finish() {
     drain();
-    let table = TABLE.replace(&raw const CLOSED);
-    if ptr::eq(table, &raw const FRESH) || ptr::eq(table, &raw const CLOSED) {
-        return;
-    }
+    let own = own();
+    TABLE.set(&raw const CLOSED);
+    let Some(table) = own else { return };
     // SAFETY: it is this thread's own, from `make`.
-    let is_empty = unsafe { &*table }.is_empty();
+    let is_empty = unsafe { table.as_ref() }.is_empty();
     if is_empty {
         // SAFETY: it came out of a box in `make`; no other thread has to do with it, as it is
         // empty, and this one has just forgotten it.
-        drop(unsafe { Box::from_raw(table.cast_mut()) });
+        drop(unsafe { Box::from_raw(table.as_ptr()) });
     }
 }
 
 /// In the child of a fork: the calling thread is the one that has not vanished (FORK-8).
 pub(in crate::thread) fn survive() {
-    // Relaxed: there is no other thread. FRESH and CLOSED have no nodes, so nobody asks them.
-    with_table(|table| table.generation.store(generation(), Relaxed));
+    if let Some(table) = own() {
+        // SAFETY: as in `with_table`.
+        let table = unsafe { table.as_ref() };
+        // Relaxed: there is no other thread.
+        table.generation.store(generation(), Relaxed);
+    }
 }
 
 #[cfg(test)]
