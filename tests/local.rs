@@ -10,6 +10,7 @@ use common::{threads, until, watchdog};
 use nix::libc;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
+use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, RefCell};
 use std::mem::{self, MaybeUninit};
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
@@ -21,6 +22,33 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use threadbare::{Error, ErrorKind, Event, Local, Thread, get_ident};
+
+/// The system's allocator, but what is freed is not left as it was, so that a later use shows.
+struct Poison;
+
+// SAFETY: passes everything on; between its owner's last use and the system's `dealloc` the memory
+// is this function's to write.
+unsafe impl GlobalAlloc for Poison {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: passed on to the caller.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: passed on to the caller.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        // SAFETY: the caller gives up memory of this size.
+        unsafe { place.write_bytes(0xdd, layout.size()) };
+        // SAFETY: passed on to the caller.
+        unsafe { System.dealloc(place, layout) }
+    }
+}
+
+#[global_allocator]
+static POISON: Poison = Poison;
 
 const _: () = {
     const fn shared<T: Send + Sync>() {}
@@ -857,6 +885,33 @@ fn local_9_a_slot_is_used_again_only_when_it_is_empty() {
         assert_eq!(texts.get(), round.to_string());
         drop(texts);
     }
+}
+
+#[test]
+fn local_9_a_slot_is_not_given_away_while_its_last_local_is_being_dropped() {
+    let _watchdog = watchdog();
+    let rounds = if cfg!(debug_assertions) {
+        3_000
+    } else {
+        30_000
+    };
+    let shared: Vec<_> = (0..rounds).map(|_| Arc::new(Local::new(|| 0))).collect();
+    let shared = [shared.clone(), shared].map(|shared| Mutex::new(shared.into_iter()));
+    let arrived = AtomicUsize::new(0);
+    threads(2, |thread| {
+        for round in 1..=rounds {
+            let local = shared[thread].lock().unwrap().next().unwrap();
+            assert_eq!(local.get(), 0);
+            arrived.fetch_add(1, Relaxed);
+            until(|| arrived.load(Relaxed) >= 2 * round);
+            // The one that is not the last to drop it wants slots while the other gives one up.
+            drop(local);
+            for number in 1..10 {
+                let fresh = Local::new(move || number);
+                assert_eq!(fresh.get(), number);
+            }
+        }
+    });
 }
 
 #[test]
