@@ -18,8 +18,16 @@ impl Left {
             renewal: Renewal::new(),
             renewed: Data::new(),
         };
-        left.renewal.renew(|| unreachable!("it is as new"));
+        assert!(left.renewal.is_current());
         set_fork_generation(1);
+        left
+    }
+
+    /// As it was made.
+    fn unused() -> Left {
+        let left = Left::new();
+        // SAFETY: nobody uses it yet.
+        unsafe { left.renewal.reinit() };
         left
     }
 
@@ -32,12 +40,26 @@ impl Left {
     }
 }
 
-// Bound 3, TIME. Fails if `renew` does not wait for another that renews, if it stores `current` for
+// Bound 3, 0.8 s. Fails if `renew` does not wait for another that renews, if it stores `current` for
 // `renewing`, if it does not wake, or if the Release there or the Acquire in `is_current` is Relaxed.
 #[test]
 fn fork_5_one_thread_puts_right_what_a_fork_left_and_the_others_wait() {
     let enter: fn(&Left) = Left::enter;
     check_spurious(3, Left::new, [enter; 3], |left, _| {
         assert!(left.renewal.is_current());
+    });
+}
+
+// Bound 3, < 0.1 s. Fails if `renew` takes UNUSED for another process's.
+#[test]
+fn fork_5_what_is_as_new_is_not_put_right() {
+    let enter = |left: &Left| {
+        if !left.renewal.is_current() {
+            left.renewal.renew(|| unreachable!("it is as new"));
+        }
+        assert!(left.renewal.is_current());
+    };
+    check_spurious(3, Left::unused, [enter; 3], |left, _| {
+        assert_eq!(left.renewed.get(), 0);
     });
 }
