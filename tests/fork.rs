@@ -12,7 +12,7 @@ use nix::libc;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicUsize};
@@ -43,6 +43,7 @@ fn in_child(body: impl FnOnce()) {
                 if start.elapsed() > Duration::from_secs(40) {
                     kill(child, Signal::SIGKILL).unwrap();
                     waitpid(child, None).unwrap();
+                    tell(&format!("the child of {} hangs\n", Location::caller()));
                     panic!("the child hangs");
                 }
                 thread::sleep(Duration::from_micros(500));
@@ -107,10 +108,14 @@ fn while_they_wait<L: CondLock + Sync>(condition: &Condition<L>, then: impl FnOn
         let waiters: Vec<_> = (0..CROWD).map(|_| spawn(s, wait)).collect();
         until(|| waiting(condition) == CROWD);
         waiters.iter().for_each(Worker::until_asleep);
-        then();
-        let _guard = condition.guard();
-        go.store(true, Relaxed);
-        condition.notify_all().unwrap();
+        let failed = catch_unwind(AssertUnwindSafe(then)).err();
+        {
+            let _guard = condition.guard();
+            go.store(true, Relaxed);
+            condition.notify_all().unwrap();
+        }
+        // Only now, or the scope would wait for them for ever.
+        failed.map_or((), |panic| resume_unwind(panic));
     });
 }
 
