@@ -6,8 +6,12 @@
 //! | waiting | [`Condition`]: exact first-in first-out notify; [`Event`]: resettable |
 //! | meeting | [`Barrier`]: rounds with an action, timeouts, abort and reset |
 //! | counting | [`Semaphore`], [`BoundedSemaphore`]: several permits at once, bounds |
-//! | threads | [`Thread`]: start errors as values, join with a timeout by many, names, small cached stacks with guard pages |
-//! | time | [`Deadline`]: one absolute point on the monotonic clock for any number of calls |
+//! | meeting | [`Barrier`]: rounds with an action, timeouts, abort and reset |
+//! | threads | [`Thread`]: start errors as values, join with a timeout by many, names that the kernel knows, small cached stacks with guard pages; [`enumerate`], [`current_thread`] |
+//! | time | [`Timer`]; [`Deadline`]: one absolute point on the monotonic clock for any number of calls |
+//! | ends | [`set_excepthook`], [`register_atexit`], [`shutdown`] |
+//! | values | [`Local`]: one per thread and object, freed with either |
+//! | watching | [`settrace`], [`setprofile`]: who blocks on what for how long |
 //! | scopes | [`Guard`]: released at the end of the scope |
 //!
 //! # The model
@@ -79,21 +83,38 @@
 //! | `get_ident()`, `get_native_id()` | [`get_ident`], [`get_native_id`] |
 //! | `stack_size()`, `stack_size(n)` | [`set_stack_size`]`(0)`, [`set_stack_size`]`(n)`; [`stack_size`] only asks |
 //! | `local()` and its attributes | [`Local`], one value for each thread: [`with`](Local::with), [`get`](Local::get), [`set`](Local::set), [`take`](Local::take) |
+//! | `run()`, a subclass with a `run` | [`run`](Thread::run), [`Runnable`] |
+//! | `Timer(interval, f)`, `cancel()`, `finished` | [`Timer::new`], [`cancel`](Timer::cancel), [`finished`](Timer::finished) |
+//! | `active_count()`, `current_thread()`, `enumerate()`, `main_thread()` | [`active_count`], [`current_thread`], [`enumerate`], [`main_thread`] |
+//! | `excepthook`, `__excepthook__` | [`excepthook`], [`set_excepthook`], [`current_excepthook`], [`default_excepthook`] |
+//! | `raise SystemExit` in a thread | [`exit`] |
+//! | `settrace()`, `setprofile()`, `gettrace()`, `getprofile()`, `…_all_threads()` | [`settrace`], [`setprofile`], [`gettrace`], [`getprofile`], [`settrace_all_threads`], [`setprofile_all_threads`] |
+//! | `sys.gettrace()`, `sys.getprofile()` | [`thread_trace`], [`thread_profile`] |
+//! | `_shutdown()`, `_register_atexit(f)` | [`shutdown`], [`register_atexit`] |
+//! | `currentThread()`, `getName()` … | deprecated, in [`compat`] |
+//! | `dummy_threading` | [`compat::dummy`] |
 //! | `TIMEOUT_MAX` | [`TIMEOUT_MAX`] |
 //! | `_at_fork_reinit()` | [`at_fork_reinit`](Lock::at_fork_reinit) of each |
 //! | `RuntimeError`, `BrokenBarrierError`, `ValueError`, `OverflowError` | [`Error`], told apart by [`Error::kind`] |
 //!
-//! Not there yet: `Timer`, `local`, `enumerate` and the other module functions,
-//! `excepthook`, trace and profile functions, `run` and `Runnable`, names that the kernel sees,
-//! waiting for threads at exit, typed locks, `spawn` with a result, scopes. In the child of a fork of
-//! a process with several threads, starting or joining threads may hang.
+//! Not there yet: typed locks, `spawn` with a result, scopes.
+//!
+//! # The end of the program
+//!
+//! When main returns or panics, and in `std::process::exit`, the program first waits for all threads
+//! that are no daemons ([`shutdown`]). A thread is a daemon if the one that made it is; the main
+//! thread is none, and threads that this crate did not start are. [`set_exit_timeout`] bounds the
+//! wait. [`exit_process`] ends the program from any thread, also while it waits.
 //!
 //! # Fork
 //!
-//! In the child of a fork only the calling thread exists. Locks and semaphores are as they were: what
+//! In the child of a fork only the calling thread exists. It is the main thread there, other threads
+//! count as ended, and threads can be started and joined. Locks and semaphores are as they were: what
 //! another thread held is held for ever, unless it is made as new
 //! ([`at_fork_reinit`](Lock::at_fork_reinit)), and an [`RLock`] of the caller's is still its own.
-//! Whoever waited is forgotten, and all objects can be used.
+//! Whoever waited is forgotten, and all objects can be used. Values in [`Local`]s of other threads
+//! are gone, without being dropped. All this rests on pthread_atfork(3): a bare `clone`, `vfork` or
+//! `_Fork` leaves a child that may do little else than `exec`.
 //!
 //! # Differences from Python
 //!
@@ -102,6 +123,10 @@
 //! - [`Condition::wait_for`] needs the lock even if its predicate is true at once.
 //! - A timeout above [`TIMEOUT_MAX`] errs at once, in every call.
 //! - A [`Condition`] never spends a notify on a thread that leaves with a timeout.
+//! - No index of a [`Barrier`] is given twice in a round, and no wait for one outlasts its timeout.
+//! - A panic in an exit callback does not keep the others from being called.
+//! - Trace functions hear of what threads wait for instead of lines ([`TraceEvent`]).
+//! - The main thread's values in [`Local`]s are not dropped at exit, like statics.
 //! - Thread identities are never used again, so neither is the ownership of an `RLock`.
 //!
 //! # Platform
