@@ -1,18 +1,21 @@
 //! The primitives in the child of a fork (FORK-5 to FORK-7), where of all threads only the one that
 //! forked exists.
 //!
-//! The threads of the tests are std's. A child checks by itself, tells what failed on stderr, and is
-//! ended by its parent if it hangs.
+//! A child checks by itself, tells what failed on stderr, and is ended by its parent if it hangs. The
+//! threads that it starts are libc's: std's take a lock of std's when they start and end, which a
+//! thread that vanished, of another test even, may hold for ever.
 #![cfg(not(threadbare_loom))]
 
 mod common;
 
-use common::{Acquire, LONG, SHORT, Worker, after, spawn, threads, until, watchdog};
+use common::{Acquire, LONG, SHORT, Tid, Worker, after, spawn, until, watchdog};
 use nix::libc;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
+use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
+use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicUsize};
@@ -26,8 +29,8 @@ const CROWD: usize = 8;
 /// Forks, runs `body` in the child, and waits for its end: it must not panic nor hang.
 #[track_caller]
 fn in_child(body: impl FnOnce()) {
-    // SAFETY: the child uses what can be used there, which is what these tests are about: glibc's
-    // allocator and std's threads can. It leaves by `_exit`.
+    // SAFETY: the child uses what can be used there, which is what these tests are about; glibc's
+    // allocator and threads can. It leaves by `_exit`.
     match unsafe { fork() }.unwrap() {
         ForkResult::Child => {
             // The hook would print through what a vanished thread may have locked.
@@ -49,7 +52,13 @@ fn in_child(body: impl FnOnce()) {
                 thread::sleep(Duration::from_micros(500));
                 status = waitpid(child, Some(WaitPidFlag::WNOHANG)).unwrap();
             }
-            assert!(matches!(status, WaitStatus::Exited(_, 0)), "{status:?}");
+            if status != WaitStatus::Exited(child, 0) {
+                tell(&format!(
+                    "the child of {}: {status:?}\n",
+                    Location::caller()
+                ));
+                panic!("the child failed");
+            }
         }
     }
 }
@@ -58,6 +67,45 @@ fn in_child(body: impl FnOnce()) {
 fn tell(text: &str) {
     // SAFETY: the bytes are valid for the call.
     unsafe { libc::write(libc::STDERR_FILENO, text.as_ptr().cast(), text.len()) };
+}
+
+/// Runs `body` in `count` threads of libc's, and `meanwhile` here, with what they are told apart by;
+/// returns when all have ended.
+fn crew(count: usize, body: impl Fn() + Sync, meanwhile: impl FnOnce(&[Tid])) {
+    struct Member<'a> {
+        tid: &'a Tid,
+        body: &'a (dyn Fn() + Sync),
+    }
+    extern "C" fn run(member: *mut libc::c_void) -> *mut libc::c_void {
+        // SAFETY: a member, which is kept until this thread has been joined.
+        let member = unsafe { &*member.cast::<Member<'_>>() };
+        member.tid.is_mine();
+        (member.body)(); // a panic does not get past here: it aborts
+        ptr::null_mut()
+    }
+    struct Joined(Vec<libc::pthread_t>);
+    impl Drop for Joined {
+        fn drop(&mut self) {
+            for thread in self.0.drain(..) {
+                // SAFETY: started below, and joined once.
+                unsafe { libc::pthread_join(thread, ptr::null_mut()) };
+            }
+        }
+    }
+    let tids: Vec<_> = (0..count).map(|_| Tid::new()).collect();
+    let body = &body;
+    let members: Vec<_> = tids.iter().map(|tid| Member { tid, body }).collect();
+    let mut joined = Joined(Vec::new());
+    for member in &members {
+        let member = ptr::from_ref(member).cast_mut().cast();
+        let mut thread = MaybeUninit::uninit();
+        // SAFETY: `run` takes a member; all are kept until `joined`, declared later, is dropped.
+        let result = unsafe { libc::pthread_create(thread.as_mut_ptr(), ptr::null(), run, member) };
+        assert_eq!(result, 0);
+        // SAFETY: pthread_create returned 0, so it stored the thread.
+        joined.0.push(unsafe { thread.assume_init() });
+    }
+    meanwhile(&tids);
 }
 
 /// How many threads wait; takes the lock to ask.
@@ -70,14 +118,12 @@ fn waiting<L: CondLock>(condition: &Condition<L>) -> usize {
 fn check_works<L: CondLock + Sync>(condition: &Condition<L>) {
     assert_eq!(waiting(condition), 0);
     let woken = AtomicUsize::new(0);
-    thread::scope(|s| {
-        for _ in 0..CROWD {
-            s.spawn(|| {
-                let _guard = condition.guard();
-                condition.wait().unwrap();
-                woken.fetch_add(1, SeqCst);
-            });
-        }
+    let wait = || {
+        let _guard = condition.guard();
+        condition.wait().unwrap();
+        woken.fetch_add(1, SeqCst);
+    };
+    crew(CROWD, wait, |_| {
         until(|| waiting(condition) == CROWD);
         {
             let _guard = condition.guard();
@@ -100,22 +146,23 @@ fn check_works<L: CondLock + Sync>(condition: &Condition<L>) {
 /// Runs `then` while a crowd waits for `condition`; they go on when it returns.
 fn while_they_wait<L: CondLock + Sync>(condition: &Condition<L>, then: impl FnOnce()) {
     let go = AtomicBool::new(false);
-    thread::scope(|s| {
-        let wait = || {
-            let _guard = condition.guard();
-            condition.wait_for(|| go.load(Relaxed)).unwrap();
-        };
-        let waiters: Vec<_> = (0..CROWD).map(|_| spawn(s, wait)).collect();
+    let wait = || {
+        let _guard = condition.guard();
+        condition.wait_for(|| go.load(Relaxed)).unwrap();
+    };
+    crew(CROWD, wait, |waiters| {
         until(|| waiting(condition) == CROWD);
-        waiters.iter().for_each(Worker::until_asleep);
+        waiters.iter().for_each(Tid::until_asleep);
         let failed = catch_unwind(AssertUnwindSafe(then)).err();
         {
             let _guard = condition.guard();
             go.store(true, Relaxed);
             condition.notify_all().unwrap();
         }
-        // Only now, or the scope would wait for them for ever.
-        failed.map_or((), |panic| resume_unwind(panic));
+        // Only now, or they would be waited for, for ever.
+        if let Some(panic) = failed {
+            resume_unwind(panic);
+        }
     });
 }
 
@@ -194,11 +241,11 @@ fn fork_5_a_release_in_the_child_wakes_nobody_who_was_notified_in_the_parent() {
         });
         in_child(|| {
             // The release inside of a wait, and a notify that finds old ones pending.
-            thread::scope(|s| {
-                s.spawn(|| {
-                    let _guard = condition.guard();
-                    condition.notify_one().unwrap();
-                });
+            let notify = || {
+                let _guard = condition.guard();
+                condition.notify_one().unwrap();
+            };
+            crew(1, notify, |_| {
                 assert_eq!(condition.wait_timeout(LONG), Ok(true));
             });
             condition.release().unwrap();
@@ -244,7 +291,7 @@ fn fork_5_a_notify_that_a_fork_cut_off_does_not_lock_the_child_out() {
     };
     while_hammered(notify, || {
         in_child(|| {
-            threads(2, |_| notify()); // whoever comes first
+            crew(2, notify, |_| ()); // whoever comes first
             lock.release().unwrap();
             check_works(&condition);
         });
@@ -312,8 +359,8 @@ fn fork_6_what_the_forking_thread_holds_is_still_its_own() {
         assert!(lock.locked() && !lock.try_acquire());
         assert!(rlock.is_owned() && rlock.recursion_count() == 2);
         rlock.acquire();
-        let refused = thread::scope(|s| s.spawn(|| rlock.release()).join().unwrap());
-        assert_eq!(refused, Err(Error::NotOwner));
+        let refused = || assert_eq!(rlock.release(), Err(Error::NotOwner));
+        crew(1, refused, |_| ());
         (0..3).for_each(|_| rlock.release().unwrap());
         assert!(!rlock.locked());
         lock.release().unwrap();
@@ -326,16 +373,12 @@ fn fork_6_what_the_forking_thread_holds_is_still_its_own() {
 fn check_outlives_its_waiters<A: Acquire>(object: &A) {
     let serve_crowd = || {
         let served = AtomicUsize::new(0);
-        thread::scope(|s| {
-            for _ in 0..CROWD {
-                s.spawn(|| {
-                    object.acquire();
-                    served.fetch_add(1, Relaxed);
-                    object.release().unwrap();
-                });
-            }
+        let take_turn = || {
+            object.acquire();
+            served.fetch_add(1, Relaxed);
             object.release().unwrap();
-        });
+        };
+        crew(CROWD, take_turn, |_| object.release().unwrap());
         assert_eq!(served.load(Relaxed), CROWD);
         object.acquire();
         assert_eq!(object.acquire_timeout(Duration::ZERO), Ok(false));
@@ -371,14 +414,19 @@ fn fork_6_an_event_whose_waiters_have_vanished_releases_those_of_the_child() {
     let event = Event::new();
     thread::scope(|s| {
         let waiters: Vec<_> = (0..CROWD).map(|_| spawn(s, || event.wait())).collect();
-        waiters.iter().for_each(Worker::until_asleep);
+        waiters
+            .iter()
+            .for_each(|waiter| waiter.until_asleep_in(&event));
         in_child(|| {
             for _ in 0..2 {
-                thread::scope(|s| {
-                    let all: Vec<_> = (0..CROWD).map(|_| spawn(s, || event.wait())).collect();
-                    all.iter().for_each(Worker::until_asleep);
-                    event.set();
-                });
+                crew(
+                    CROWD,
+                    || event.wait(),
+                    |waiters| {
+                        waiters.iter().for_each(|tid| tid.until_asleep_in(&event));
+                        event.set();
+                    },
+                );
                 event.clear();
             }
         });
@@ -409,11 +457,14 @@ fn check_reinit<A: Acquire>(object: &A, reinit: fn(&A), is_as_new: fn(&A) -> boo
             reinit(object);
             assert!(is_as_new(object));
             assert!(object.release().is_err(), "it is held by nobody");
-            let turns = threads(CROWD, |_| {
+            let turns = AtomicUsize::new(0);
+            let take_turn = || {
                 object.acquire();
+                turns.fetch_add(1, Relaxed);
                 object.release().unwrap();
-            });
-            assert_eq!(turns.len(), CROWD);
+            };
+            crew(CROWD, take_turn, |_| ());
+            assert_eq!(turns.load(Relaxed), CROWD);
             assert!(is_as_new(object));
         });
         go.set();
@@ -516,7 +567,9 @@ fn fork_7_an_event_keeps_its_flag_and_forgets_who_waited() {
     let event = Event::new();
     thread::scope(|s| {
         let waiters: Vec<_> = (0..CROWD).map(|_| spawn(s, || event.wait())).collect();
-        waiters.iter().for_each(Worker::until_asleep);
+        waiters
+            .iter()
+            .for_each(|waiter| waiter.until_asleep_in(&event));
         in_child(|| {
             assert!(event.has_waiters());
             // SAFETY: this process has one thread.
