@@ -1,5 +1,6 @@
 //! The point that threads pass together.
 
+use crate::blocking;
 use crate::deadline::{self, Deadline, TIMEOUT_MAX};
 use crate::error::Error;
 use crate::observe::{self, Object, ObjectKind};
@@ -422,9 +423,33 @@ impl<A: BarrierAction> Barrier<A> {
         self.pass(|| Limit::interruptible(deadline.0))
     }
 
+    /// As [`wait_interruptible`](Barrier::wait_interruptible), but what ends the wait is `check`, by
+    /// returning `true`: it is called before the thread sleeps, after each signal handler that ran,
+    /// and every 50 ms, so no signal is missed (SIG-4). If it panics,
+    /// the caller does not take part any more, unless all parties have come.
+    ///
+    /// # Errors
+    /// As [`wait`](Barrier::wait); [`Error::Interrupted`] if `check` has returned `true`.
+    ///
+    /// ```
+    /// use threadbare::{Deadline, Error, Barrier};
+    ///
+    /// let barrier = Barrier::new(2);
+    /// assert_eq!(barrier.wait_checked(Deadline::NEVER, || true), Err(Error::Interrupted));
+    /// assert_eq!(barrier.n_waiting(), 0);
+    /// ```
+    pub fn wait_checked(
+        &self,
+        deadline: Deadline,
+        check: impl FnMut() -> bool,
+    ) -> Result<usize, Error> {
+        let wait = |check: &dyn Fn() -> bool| self.pass(|| Limit::checked(deadline.0, check));
+        blocking::with_check(check, wait, drop)
+    }
+
     /// Waits within `limit`, which is asked for only if that is necessary.
     #[inline]
-    fn pass(&self, limit: impl FnOnce() -> Limit) -> Result<usize, Error> {
+    fn pass<'c>(&self, limit: impl FnOnce() -> Limit<'c>) -> Result<usize, Error> {
         if A::IS_SOME && self.raw.is_acting() {
             return Err(Error::WaitInAction);
         }

@@ -6,6 +6,8 @@
 use crate::deadline::{self, Deadline};
 use crate::error::Error;
 use crate::raw::park::{GaveUp, Limit};
+use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 use threadbare_sys::clock;
 
@@ -37,6 +39,50 @@ pub(crate) fn interruptible(
         return Ok(true);
     }
     outcome(block(Limit::interruptible(deadline.0)))
+}
+
+/// `op_checked`: before `deadline` and before `check` says to stop; whether it succeeded. `undo`
+/// takes back a success that nobody will be told of.
+pub(crate) fn checked(
+    deadline: Deadline,
+    check: impl FnMut() -> bool,
+    attempt: impl FnOnce() -> Result<bool, Error>,
+    block: impl FnOnce(Limit) -> Result<(), GaveUp>,
+    undo: impl FnOnce(),
+) -> Result<bool, Error> {
+    if attempt()? {
+        return Ok(true);
+    }
+    let wait = |check: &dyn Fn() -> bool| outcome(block(Limit::checked(deadline.0, check)));
+    with_check(check, wait, |result| {
+        if result == Ok(true) {
+            undo();
+        }
+    })
+}
+
+/// Calls `wait` with a check that does not unwind. If `check` panics, that stops the wait, and then
+/// the panic goes on, once `undo` has been called with what the wait has returned.
+pub(crate) fn with_check<R>(
+    check: impl FnMut() -> bool,
+    wait: impl FnOnce(&dyn Fn() -> bool) -> R,
+    undo: impl FnOnce(R),
+) -> R {
+    let check = RefCell::new(check);
+    let panic = Cell::new(None);
+    let contained = || {
+        let called = catch_unwind(AssertUnwindSafe(|| check.borrow_mut()()));
+        called.unwrap_or_else(|payload| {
+            panic.set(Some(payload));
+            true
+        })
+    };
+    let result = wait(&contained);
+    if let Some(payload) = panic.take() {
+        undo(result);
+        resume_unwind(payload);
+    }
+    result
 }
 
 /// What a blocking call that reports signals returns.

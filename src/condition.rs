@@ -503,6 +503,30 @@ impl<L: CondLock> Condition<L> {
         self.wait_within(Limit::interruptible(deadline.0))
     }
 
+    /// As [`wait_interruptible`](Condition::wait_interruptible), but what ends the wait is `check`, by
+    /// returning `true`: it is called before the thread sleeps, after each signal handler that ran,
+    /// and every 50 ms, so no signal is missed (SIG-4). It runs
+    /// without the lock, which is taken back before its panic, if it panics, goes on.
+    ///
+    /// # Errors
+    /// As `wait`; [`Error::Interrupted`] if `check` has returned `true`.
+    ///
+    /// ```
+    /// use threadbare::{Deadline, Error, Condition};
+    ///
+    /// let changed = Condition::new();
+    /// let _guard = changed.guard();
+    /// assert_eq!(changed.wait_checked(Deadline::NEVER, || true), Err(Error::Interrupted));
+    /// ```
+    pub fn wait_checked(
+        &self,
+        deadline: Deadline,
+        check: impl FnMut() -> bool,
+    ) -> Result<bool, Error> {
+        let wait = |check: &dyn Fn() -> bool| self.wait_within(Limit::checked(deadline.0, check));
+        blocking::with_check(check, wait, drop)
+    }
+
     fn wait_within(&self, limit: Limit) -> Result<bool, Error> {
         self.held()?;
         let object = Object::new(ObjectKind::Condition, self);

@@ -158,6 +158,33 @@ impl Event {
         blocking::interruptible(deadline, || Ok(self.is_set()), |limit| self.block(limit))
     }
 
+    /// As [`wait_interruptible`](Event::wait_interruptible), but what ends the wait is `check`, by
+    /// returning `true`: it is called before the thread sleeps, after each signal handler that ran,
+    /// and every 50 ms, so no signal is missed (SIG-4).
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] if `check` has returned `true`.
+    ///
+    /// ```
+    /// use threadbare::{Deadline, Error, Event};
+    ///
+    /// let event = Event::new();
+    /// assert_eq!(event.wait_checked(Deadline::NEVER, || true), Err(Error::Interrupted));
+    /// ```
+    pub fn wait_checked(
+        &self,
+        deadline: Deadline,
+        check: impl FnMut() -> bool,
+    ) -> Result<bool, Error> {
+        blocking::checked(
+            deadline,
+            check,
+            || Ok(self.is_set()),
+            |limit| self.block(limit),
+            || {},
+        )
+    }
+
     #[inline]
     fn block(&self, limit: Limit) -> Result<(), GaveUp> {
         let object = Object::new(ObjectKind::Event, self);

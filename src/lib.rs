@@ -28,6 +28,7 @@
 //! | `op_timeout(Duration)` | `Ok(false)` when the time is up |
 //! | `op_until(Deadline)` | the same with an absolute point, for several calls in a row |
 //! | `op_interruptible(Deadline)` | ends with [`Error::Interrupted`] after a signal handler ran |
+//! | `op_checked(Deadline, check)` | the same when `check`, asked after each signal and every 50 ms, says so |
 //!
 //! What Python raises is an [`Error`], or cannot be written. After an error all is as before.
 //!

@@ -152,6 +152,36 @@ impl Lock {
         )
     }
 
+    /// As [`acquire_interruptible`](Lock::acquire_interruptible), but what ends the wait is `check`,
+    /// by returning `true`: it is called before the thread sleeps, after each signal handler that
+    /// ran, and every 50 ms, so no signal is missed (SIG-4). If it panics, the lock is not taken.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] if `check` has returned `true`.
+    ///
+    /// ```
+    /// use threadbare::{Deadline, Error, Lock};
+    ///
+    /// let lock = Lock::new();
+    /// lock.acquire();
+    /// assert_eq!(lock.acquire_checked(Deadline::NEVER, || true), Err(Error::Interrupted));
+    /// ```
+    pub fn acquire_checked(
+        &self,
+        deadline: Deadline,
+        check: impl FnMut() -> bool,
+    ) -> Result<bool, Error> {
+        blocking::checked(
+            deadline,
+            check,
+            || Ok(self.try_acquire()),
+            |limit| self.block(limit),
+            || {
+                let _ = self.release(); // it was taken just now
+            },
+        )
+    }
+
     #[inline]
     fn block(&self, limit: Limit) -> Result<(), GaveUp> {
         let object = Object::new(ObjectKind::Lock, self);

@@ -35,6 +35,7 @@ mod real {
     use std::ptr;
     use std::sync::atomic::Ordering::Relaxed;
     pub use std::sync::atomic::{AtomicU32, AtomicU64};
+    use std::time::Duration;
     use threadbare_sys::Errno;
     pub use threadbare_sys::clock::Deadline;
     use threadbare_sys::fork;
@@ -110,6 +111,14 @@ mod real {
     fn unwatched() -> ! {
         eprintln!("out of memory: cannot register a handler for fork");
         std::process::abort()
+    }
+
+    /// How long a wait sleeps at a time that asks now and then whether to go on.
+    const CHECK_EVERY: Duration = Duration::from_millis(50);
+
+    /// The end of such a sleep, if the wait as a whole is to end at `deadline`.
+    pub fn before_next_check(deadline: Deadline) -> Deadline {
+        deadline.min(Deadline::after(CHECK_EVERY))
     }
 
     /// Nanoseconds on the monotonic clock.

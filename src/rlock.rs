@@ -153,6 +153,36 @@ impl RLock {
         blocking::interruptible(deadline, || self.attempt(), |limit| self.block(limit))
     }
 
+    /// As [`acquire_interruptible`](RLock::acquire_interruptible), but what ends the wait is `check`,
+    /// by returning `true`: it is called before the thread sleeps, after each signal handler that
+    /// ran, and every 50 ms, so no signal is missed (SIG-4). If it panics, the lock is not taken.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] if `check` has returned `true`; [`Error::TooDeep`].
+    ///
+    /// ```
+    /// use threadbare::{Deadline, Error, RLock};
+    ///
+    /// let lock = RLock::new();
+    /// std::thread::scope(|s| s.spawn(|| lock.acquire()).join()).unwrap();
+    /// assert_eq!(lock.acquire_checked(Deadline::NEVER, || true), Err(Error::Interrupted));
+    /// ```
+    pub fn acquire_checked(
+        &self,
+        deadline: Deadline,
+        check: impl FnMut() -> bool,
+    ) -> Result<bool, Error> {
+        blocking::checked(
+            deadline,
+            check,
+            || self.attempt(),
+            |limit| self.block(limit),
+            || {
+                let _ = self.release(); // it was taken just now
+            },
+        )
+    }
+
     #[inline]
     fn attempt(&self) -> Result<bool, Error> {
         self.raw.try_acquire().map_err(|_| Error::TooDeep)

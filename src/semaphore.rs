@@ -174,6 +174,36 @@ impl Semaphore {
         self.acquire_n_interruptible(1, deadline)
     }
 
+    /// As [`acquire_interruptible`](Semaphore::acquire_interruptible), but what ends the wait is `check`,
+    /// by returning `true`: it is called before the thread sleeps, after each signal handler that
+    /// ran, and every 50 ms, so no signal is missed (SIG-4). If it panics, a permit is not taken.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] if `check` has returned `true`.
+    ///
+    /// ```
+    /// use threadbare::{Deadline, Error, Semaphore};
+    ///
+    /// let semaphore = Semaphore::new(0);
+    /// assert_eq!(semaphore.acquire_checked(Deadline::now(), || false), Ok(false));
+    /// assert_eq!(semaphore.acquire_checked(Deadline::NEVER, || true), Err(Error::Interrupted));
+    /// ```
+    pub fn acquire_checked(
+        &self,
+        deadline: Deadline,
+        check: impl FnMut() -> bool,
+    ) -> Result<bool, Error> {
+        blocking::checked(
+            deadline,
+            check,
+            || Ok(self.try_acquire()),
+            |limit| self.block(1, limit),
+            || {
+                let _ = self.release(); // it was taken just now
+            },
+        )
+    }
+
     /// Takes `n` permits at once, all or none, waiting for them as long as it takes.
     ///
     /// # Errors
@@ -512,6 +542,24 @@ impl BoundedSemaphore {
     #[inline]
     pub fn acquire_interruptible(&self, deadline: Deadline) -> Result<bool, Error> {
         self.semaphore.acquire_interruptible(deadline)
+    }
+
+    /// See [`Semaphore::acquire_checked`].
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// ```
+    /// use threadbare::{BoundedSemaphore, Deadline};
+    ///
+    /// assert_eq!(BoundedSemaphore::new(1).acquire_checked(Deadline::NEVER, || true), Ok(true));
+    /// ```
+    pub fn acquire_checked(
+        &self,
+        deadline: Deadline,
+        check: impl FnMut() -> bool,
+    ) -> Result<bool, Error> {
+        self.semaphore.acquire_checked(deadline, check)
     }
 
     /// See [`Semaphore::acquire_n`].

@@ -302,6 +302,36 @@ impl Thread {
         blocking::outcome(self.block(Limit::interruptible(deadline.0)))
     }
 
+    /// As [`join_interruptible`](Thread::join_interruptible), but what ends the wait is `check`, by
+    /// returning `true`: it is called before the thread sleeps, after each signal handler that ran,
+    /// and every 50 ms, so no signal is missed (SIG-4).
+    ///
+    /// # Errors
+    /// As `join`, and [`Error::Interrupted`] if `check` has returned `true`.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use threadbare::{Deadline, Error, Event, Thread};
+    ///
+    /// let go = Arc::new(Event::new());
+    /// let thread = Thread::new({ let go = go.clone(); move || go.wait() });
+    /// thread.start()?;
+    /// let joined = thread.join_checked(Deadline::NEVER, || true);
+    /// assert_eq!(joined, Err(Error::Interrupted));
+    /// go.set();
+    /// # thread.join()?;
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn join_checked(
+        &self,
+        deadline: Deadline,
+        check: impl FnMut() -> bool,
+    ) -> Result<bool, Error> {
+        self.record.check_joinable()?;
+        let wait = |check: &dyn Fn() -> bool| self.block(Limit::checked(deadline.0, check));
+        blocking::outcome(blocking::with_check(check, wait, drop))
+    }
+
     fn block(&self, limit: Limit) -> Result<(), GaveUp> {
         let object = Object::new(ObjectKind::Thread, &*self.record);
         observe::blocking(object, || self.record.join(limit), |_| false)

@@ -1,34 +1,60 @@
 //! The one place where a thread of this crate sleeps.
 
-use crate::primitive::{Deadline, Outcome, Word, futex_wait};
+use crate::primitive::{Deadline, Outcome, Word, before_next_check, futex_wait};
+use std::fmt;
 
 /// How long a blocking call may last, and what may end it early.
-#[derive(Clone, Copy, Debug)]
-pub struct Limit {
+#[derive(Clone, Copy)]
+pub struct Limit<'a> {
     /// When it gives up.
     pub deadline: Deadline,
     /// Whether a signal handler that ran ends it (SIG-4); if not, it goes on waiting.
     pub interruptible: bool,
+    /// What is asked instead whether to end it, where that is wanted: after each signal, and every
+    /// now and then, so that a signal just before a sleep is not missed. It does not unwind.
+    pub check: Option<&'a dyn Fn() -> bool>,
 }
 
-impl Limit {
+impl<'a> Limit<'a> {
     /// Until it succeeds.
-    pub const NONE: Limit = Limit::until(Deadline::NEVER);
+    pub const NONE: Limit<'static> = Limit::until(Deadline::NEVER);
 
     /// Until `deadline`, signals notwithstanding.
-    pub const fn until(deadline: Deadline) -> Limit {
+    pub const fn until(deadline: Deadline) -> Limit<'static> {
         Limit {
             deadline,
             interruptible: false,
+            check: None,
         }
     }
 
     /// Until `deadline` or a signal.
-    pub const fn interruptible(deadline: Deadline) -> Limit {
+    pub const fn interruptible(deadline: Deadline) -> Limit<'static> {
         Limit {
             deadline,
             interruptible: true,
+            check: None,
         }
+    }
+
+    /// Until `deadline` or until `check` says so. `check` must not unwind: others hold pointers to
+    /// what a sleeping thread waits with.
+    pub const fn checked(deadline: Deadline, check: &'a dyn Fn() -> bool) -> Limit<'a> {
+        Limit {
+            deadline,
+            interruptible: true,
+            check: Some(check),
+        }
+    }
+}
+
+impl fmt::Debug for Limit<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Limit")
+            .field("deadline", &self.deadline)
+            .field("interruptible", &self.interruptible)
+            .field("is_checked", &self.check.is_some())
+            .finish()
     }
 }
 
@@ -37,7 +63,7 @@ impl Limit {
 pub enum GaveUp {
     /// The deadline passed.
     TimedOut,
-    /// A signal handler ran.
+    /// A signal handler ran, or the check said so.
     Interrupted,
 }
 
@@ -47,6 +73,9 @@ pub enum GaveUp {
 /// nothing happened at all. A deadline that has passed already is noticed by the kernel.
 #[cold]
 pub fn park(word: &impl Word, expected: u32, limit: Limit) -> Result<(), GaveUp> {
+    if let Some(check) = limit.check {
+        return park_checked(word, expected, limit.deadline, check);
+    }
     // With any deadline the kernel lets every handler interrupt the wait; without one those
     // installed with SA_RESTART would not (SIG-5).
     let timed = limit.interruptible || !limit.deadline.is_never();
@@ -57,6 +86,26 @@ pub fn park(word: &impl Word, expected: u32, limit: Limit) -> Result<(), GaveUp>
             Outcome::TimedOut => return Err(GaveUp::TimedOut),
             Outcome::Interrupted if limit.interruptible => return Err(GaveUp::Interrupted),
             Outcome::Interrupted => {} // the deadline is absolute: nothing to recompute (TIME-3)
+        }
+    }
+}
+
+/// [`park`] in slices, with `check` before each.
+fn park_checked(
+    word: &impl Word,
+    expected: u32,
+    deadline: Deadline,
+    check: &dyn Fn() -> bool,
+) -> Result<(), GaveUp> {
+    loop {
+        if check() {
+            return Err(GaveUp::Interrupted);
+        }
+        let slice = before_next_check(deadline);
+        match futex_wait(word, expected, Some(slice)) {
+            Outcome::Woken | Outcome::Differed => return Ok(()),
+            Outcome::TimedOut if slice == deadline => return Err(GaveUp::TimedOut),
+            Outcome::TimedOut | Outcome::Interrupted => {}
         }
     }
 }
