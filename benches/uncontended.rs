@@ -3,9 +3,14 @@
 //! faster while a process is single-threaded.
 
 use criterion::{BenchmarkId, Criterion};
+use std::cell::Cell;
+use std::ffi::c_void;
 use std::hint::black_box;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
-use threadbare::{Event, Lock, RLock, Semaphore, Thread};
+use threadbare::{Event, Local, Lock, RLock, Semaphore, Thread};
+use threadbare_sys::clone::Bare;
+use threadbare_sys::stack::{Layout, MIN_STACK, Slab};
 
 /// Makes the process have a second thread, asleep, for the rest of its life.
 fn with_company() {
@@ -126,6 +131,38 @@ fn thread(c: &mut Criterion) {
     group.bench_function("std::thread", |b| {
         b.iter(|| std::thread::spawn(|| ()).join().expect("a thread"));
     });
+    // The limit: a thread that libc does not know of, on a stack that is there.
+    let layout = Layout::for_usable(MIN_STACK).expect("a small stack");
+    let slab = Arc::new(Slab::new(layout, 1).expect("a slab"));
+    slab.install_guards(0).expect("guards");
+    group.bench_function("bare clone", |b| {
+        b.iter(|| {
+            // SAFETY: the slot has its guards and is free, since each thread is joined; the entry
+            // does nothing.
+            let thread = unsafe { Bare::start(slab.clone(), 0, nothing, std::ptr::null_mut()) };
+            thread.expect("a thread").join();
+        });
+    });
+    group.finish();
+}
+
+extern "C" fn nothing(_: *mut c_void) {}
+
+/// Reading a value that the thread has.
+fn local(c: &mut Criterion) {
+    let mut group = c.benchmark_group("value of this thread");
+    let local = Local::new(|| 1);
+    group.bench_function("Local::with", |b| {
+        b.iter(|| black_box(&local).with(|value| *value));
+    });
+    let peer = thread_local::ThreadLocal::new();
+    group.bench_function("thread_local::ThreadLocal::get_or", |b| {
+        b.iter(|| *black_box(&peer).get_or(|| 1));
+    });
+    thread_local! {
+        static STATIC: Cell<i32> = Cell::new(black_box(1));
+    }
+    group.bench_function("std thread_local!", |b| b.iter(|| STATIC.get()));
     group.finish();
 }
 
@@ -134,5 +171,6 @@ fn main() {
     lock(&mut criterion);
     event(&mut criterion);
     thread(&mut criterion);
+    local(&mut criterion);
     criterion.final_summary();
 }
