@@ -23,6 +23,7 @@ use crate::raw::event::RawEvent;
 use crate::raw::park::Limit;
 use std::fmt::Write;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use threadbare_sys::Errno;
 use threadbare_sys::clock::Deadline;
@@ -36,7 +37,6 @@ struct Exit {
     has_begun: bool,
     callbacks: Vec<Callback>,
     timeout: Option<Duration>,
-    is_armed: bool,
     /// The thread that runs the process's exit handlers.
     exiting: Option<u64>,
     /// The status that [`exit_process`] was given first.
@@ -52,25 +52,35 @@ static EXIT: Locked<Exit> = Locked::new(Exit {
     has_begun: false,
     callbacks: Vec::new(),
     timeout: None,
-    is_armed: false,
     exiting: None,
     status: None,
     waiting: Vec::new(),
     is_orphan: false,
 });
 
+/// Whether libc has the handler, or somebody is giving it to it. Beside [`EXIT`], so that a start
+/// takes no lock for it.
+static IS_ARMED: AtomicBool = AtomicBool::new(false);
+
 /// Whether the process will wait for its threads before it ends; sees to it at the first call.
 ///
 /// `false` if libc has no memory for one handler more.
 pub(super) fn is_armed() -> bool {
-    if EXIT.with(|exit| std::mem::replace(&mut exit.is_armed, true)) {
+    // Relaxed: the flag stands for itself; the handler reads everything else under locks.
+    IS_ARMED.load(Relaxed) || arm()
+}
+
+#[cold]
+fn arm() -> bool {
+    // Relaxed, here and below: see `is_armed`.
+    if IS_ARMED.swap(true, Relaxed) {
         return true;
     }
-    let registered = fork::prepare() && exit::at_exit(at_exit).is_ok();
-    if !registered {
-        EXIT.with(|exit| exit.is_armed = false);
+    let is_registered = fork::prepare() && exit::at_exit(at_exit).is_ok();
+    if !is_registered {
+        IS_ARMED.store(false, Relaxed);
     }
-    registered
+    is_registered
 }
 
 extern "C" fn at_exit() {
@@ -123,10 +133,12 @@ pub fn register_atexit(callback: impl FnOnce() + Send + 'static) -> Result<(), E
 /// the calling and the main one (EXIT-2).
 ///
 /// It happens by itself when main returns or panics, and in `std::process::exit`, if a thread was
-/// started that is no daemon, or a callback registered. By hand it is for a main that has something left to do afterwards. A
-/// second call calls no callback again; it only waits for threads that were started since (EXIT-3).
-/// A call while another thread is in one takes part of the callbacks that are left, and does not
-/// wait for that thread, which may be waiting for this one.
+/// started that is no daemon, or a callback registered. By hand it is for a main that has something
+/// left to do afterwards.
+///
+/// A second call calls no callback again; it only waits for threads that were started since
+/// (EXIT-3). A call while another thread is in one takes part of the callbacks that are left, and
+/// does not wait for that thread, which may be waiting for this one.
 /// Foreign threads are never waited for (EXIT-10), nor is anybody by `_exit`, `abort` or a signal
 /// (EXIT-7).
 ///
@@ -345,7 +357,7 @@ pub(super) unsafe fn survive() {
         exit.exiting = None;
         exit.status = None;
         exit.has_begun = false;
-        exit.is_armed = false; // libc has called the handler and forgotten it
+        IS_ARMED.store(false, Relaxed); // libc has called the handler and forgotten it
         exit.is_orphan = true;
     }
 }
