@@ -116,12 +116,26 @@ const NO_SLOT: u32 = 0;
 /// let local = threadbare::Local::new(|| std::rc::Rc::new(1));
 /// local.with(|one| assert_eq!(**one, 1));
 /// ```
+///
+/// They go in and come out, so a `Local` of a type is not one of its supertypes:
+///
+/// ```compile_fail,E0308
+/// use threadbare::Local;
+///
+/// fn keep(_: &'static str) {}
+///
+/// fn spoil(local: &Local<fn(&'static str)>) {
+///     local.set(keep).unwrap();
+/// }
+/// let local = Local::<for<'a> fn(&'a str)>::new(|| |_| ());
+/// spoil(&local); // `keep` would be called with any `&str`
+/// ```
 pub struct Local<T, F = fn() -> T> {
     /// Where the values are; [`NO_SLOT`] at first.
     slot: AtomicU32,
     init: F,
-    /// It drops values of `T`.
-    values: PhantomData<T>,
+    /// It drops values of `T`; and takes some in, so it is invariant.
+    values: PhantomData<(T, fn(T))>,
 }
 
 // SAFETY: a `&Local` in several threads gives each of them its own `T`, never that of another, so
