@@ -333,12 +333,13 @@ fn empty(slot: u32) -> Chain {
             if !owner.has_vanished() {
                 this.next.set(chain);
                 chain = node;
-                // SAFETY: the entry is in the owner's table, of which the same holds.
-                let entry = unsafe { &*this.entry };
-                // Release, paired with the Acquire in `Table::is_empty`: it is the last access to
-                // the table, which the owner may free once it sees it.
-                entry.store(ptr::null_mut(), Release);
             }
+            // Also where nobody will look: what is found in a slot is taken for its `Local`'s.
+            // SAFETY: the entry is in the owner's table, of which the same holds.
+            let entry = unsafe { &*this.entry };
+            // Release, paired with the Acquire in `Table::is_empty`: it is the last access to the
+            // table, which the owner may free once it sees it.
+            entry.store(ptr::null_mut(), Release);
             node = next;
         }
         Chain(chain)

@@ -267,11 +267,17 @@ fn make() {
         TABLE.set(&raw const CLOSED);
         return;
     }
-    fork::prepare();
+    if !fork::prepare() {
+        // A fork might go unnoticed that leaves others' values half changed.
+        handle_alloc_error(Layout::new::<Table>());
+    }
     let table = Box::new(Table::new(generation()));
     // The allocator may use a `Local` itself; then it was first.
     if ptr::eq(TABLE.get(), &raw const FRESH) {
         TABLE.set(Box::into_raw(table));
+        // Once more: from here on a fork moves it on, but there may have been one before, by the
+        // allocator or in a signal handler.
+        survive();
     }
 }
 
@@ -331,6 +337,7 @@ pub(in crate::thread) fn survive() {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Local;
 
     #[test]
     fn each_slot_has_a_place_of_its_own() {
@@ -343,6 +350,24 @@ mod tests {
             }
         }
         assert_eq!(place(u32::MAX), (CHUNKS - 1, chunk_len(CHUNKS - 1) - 1));
+    }
+
+    #[test]
+    fn fork_8_whoever_counts_as_vanished_leaves_no_value_to_a_slots_next_owner() {
+        std::thread::spawn(|| {
+            let numbers = Local::new(|| 1_u64);
+            numbers.get();
+            let slot = numbers.slot.load(Relaxed);
+            with_table(|table| {
+                table
+                    .generation
+                    .store(generation().wrapping_sub(1), Relaxed)
+            });
+            drop(numbers);
+            assert_eq!(find(slot), None);
+        })
+        .join()
+        .unwrap();
     }
 
     #[test]
