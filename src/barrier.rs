@@ -37,6 +37,11 @@ use threadbare_sys::clock;
 /// interruption may allocate. The memory may be freed once all waits have returned but the last
 /// party's.
 ///
+/// # fork
+/// As it is in Python: in the child, threads of the parent that were inside still count as parties
+/// though they never leave, so a round may pass without them and a reset is never complete. Make it as
+/// new there, by [`at_fork_reinit`](Barrier::at_fork_reinit).
+///
 /// # Differences from Python
 /// - An action may call `wait`, which errs, `reset`, which does nothing, and `abort`; in Python
 ///   these hang (BAR-8).
@@ -445,6 +450,27 @@ impl<A: BarrierAction> Barrier<A> {
     ) -> Result<usize, Error> {
         let wait = |check: &dyn Fn() -> bool| self.pass(|| Limit::checked(deadline.0, check));
         blocking::with_check(check, wait, drop)
+    }
+
+    /// Makes the barrier as new, with nobody inside; for the child of a fork (FORK-7).
+    ///
+    /// An action that a vanished thread was in the middle of is left as it is.
+    ///
+    /// # Safety
+    /// No other thread uses the barrier during the call or is in the middle of using it, as is so in
+    /// the child of a fork before it starts threads; neither is the caller.
+    ///
+    /// ```
+    /// let barrier = threadbare::Barrier::new(2);
+    /// barrier.abort();
+    /// // SAFETY: the barrier belongs to this thread alone.
+    /// unsafe { barrier.at_fork_reinit() };
+    /// assert!(!barrier.broken());
+    /// ```
+    #[doc(alias = "_at_fork_reinit")]
+    pub unsafe fn at_fork_reinit(&self) {
+        // SAFETY: passed on to the caller.
+        unsafe { self.raw.reinit() };
     }
 
     /// Waits within `limit`, which is asked for only if that is necessary.

@@ -113,9 +113,13 @@
 //! count as ended, and threads can be started and joined. Locks and semaphores are as they were: what
 //! another thread held is held for ever, unless it is made as new
 //! ([`at_fork_reinit`](Lock::at_fork_reinit)), and an [`RLock`] of the caller's is still its own.
-//! Whoever waited is forgotten, and all objects can be used. Values in [`Local`]s of other threads
-//! are gone, without being dropped. All this rests on pthread_atfork(3): a bare `clone`, `vfork` or
-//! `_Fork` leaves a child that may do little else than `exec`.
+//! Whoever waited is forgotten, and all objects can be used; a [`Barrier`] that somebody was inside
+//! has to be made as new. Values in [`Local`]s of other threads are gone, without being dropped.
+//!
+//! All this rests on pthread_atfork(3): a bare `clone`, `vfork` or `_Fork` leaves a child that may do
+//! little else than `exec`. The crate registers its handlers at its first use, and holds its locks
+//! while handlers run that the program registered earlier: those must not use it. (A program that
+//! needs that calls [`main_thread`] before it registers them.)
 //!
 //! # Differences from Python
 //!

@@ -21,7 +21,7 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::thread;
 use std::time::{Duration, Instant};
-use threadbare::{CondLock, Condition, Deadline, Error, Event, Lock, RLock, Semaphore};
+use threadbare::{Barrier, CondLock, Condition, Deadline, Error, Event, Lock, RLock, Semaphore};
 
 /// So many threads wait at a fork, and so many are started in the child.
 const CROWD: usize = 8;
@@ -582,5 +582,28 @@ fn fork_7_an_event_keeps_its_flag_and_forgets_who_waited() {
             assert!(event.is_set());
         });
         event.set();
+    });
+}
+
+#[test]
+fn fork_7_a_barrier_that_somebody_was_inside_is_made_as_new() {
+    let _watchdog = watchdog();
+    let barrier = Barrier::new(2);
+    std::thread::scope(|s| {
+        let other = s.spawn(|| barrier.wait());
+        until(|| barrier.n_waiting() == 1);
+        in_child(|| {
+            // SAFETY: the child has no other thread.
+            unsafe { barrier.at_fork_reinit() };
+            assert_eq!(barrier.n_waiting(), 0);
+            assert_eq!(
+                barrier.wait_timeout(Duration::from_millis(1)),
+                Err(Error::BrokenBarrier)
+            );
+            barrier.reset();
+            assert!(!barrier.broken());
+        });
+        barrier.wait().unwrap();
+        other.join().unwrap().unwrap();
     });
 }

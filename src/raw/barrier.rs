@@ -283,6 +283,26 @@ impl RawBarrier {
         }
     }
 
+    /// Makes the barrier as new, a round later.
+    ///
+    /// # Safety
+    /// No other thread uses it, and nobody goes on with a use that was begun.
+    pub unsafe fn reinit(&self) {
+        // Relaxed, here and below: nobody else is there.
+        let state = self.state.load(Relaxed);
+        self.state.store(next_round(state), Relaxed);
+        self.runner.store(NOBODY, Relaxed);
+        // SAFETY: nobody else uses the lock.
+        unsafe { self.seats_lock.reinit() };
+        let new = Seats {
+            vacant: Vec::new(),
+            fresh: 0,
+        };
+        // Not dropped: a vanished thread may have been at it.
+        // SAFETY: nobody else touches the seats, as the caller promises.
+        self.seats.with_mut(|seats| unsafe { seats.write(new) });
+    }
+
     /// How many threads a round takes.
     pub fn parties(&self) -> u32 {
         self.parties

@@ -76,7 +76,9 @@ const NO_SLOT: u32 = 0;
 /// Values are dropped after what the thread runs has returned or panicked, once more after its
 /// thread-locals' destructors, and in other threads (std's, libc's) among these. A destructor may use
 /// any `Local` (LOCAL-11): what it makes is dropped in its turn, for 64 rounds; what is left then
-/// stays until its `Local` is dropped. A panic of a destructor ends neither the other drops nor
+/// stays until its `Local` is dropped. (A global allocator that uses a `Local` makes a value anew with
+/// each that is freed, so it should not.) The end takes as long as the highest numbered `Local` that
+/// the thread used asks for. A panic of a destructor ends neither the other drops nor
 /// the thread (LOCAL-12).
 ///
 /// After that a thread has no values: [`with`](Local::with) makes one for the call, and others err.

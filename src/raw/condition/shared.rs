@@ -123,7 +123,8 @@ impl RawCondition {
         }
         let taken = self.queue_lock.acquire(Limit::NONE);
         debug_assert_eq!(taken, Ok(()), "a wait without limit does not give up");
-        // SAFETY: `queue_lock` is ours.
+        // SAFETY: `queue_lock` is ours. (Not so in the child of a fork that a signal handler makes
+        // right here; fork(2) is not for handlers where there are threads.)
         let result = unsafe { self.with_queue(access) };
         let released = self.queue_lock.release();
         debug_assert_eq!(released, Ok(()), "nobody else releases it");
