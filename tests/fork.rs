@@ -589,7 +589,7 @@ fn fork_7_an_event_keeps_its_flag_and_forgets_who_waited() {
 fn fork_7_a_barrier_that_somebody_was_inside_is_made_as_new() {
     let _watchdog = watchdog();
     let barrier = Barrier::new(2);
-    std::thread::scope(|s| {
+    thread::scope(|s| {
         let other = s.spawn(|| barrier.wait());
         until(|| barrier.n_waiting() == 1);
         in_child(|| {

@@ -126,7 +126,7 @@ fn unknown() -> Arc<Record> {
         CURRENT.set(Arc::as_ptr(&record));
         return record;
     }
-    fork::prepare();
+    fork::insist();
     let record = Record::new(
         thread_token(),
         Kind::Dummy,
@@ -166,7 +166,7 @@ pub(super) fn main() -> Arc<Record> {
     if let Some(record) = known_main() {
         return record;
     }
-    fork::prepare();
+    fork::insist();
     // Relaxed: written in the child of a fork, before there are other threads.
     let token = MAIN_TOKEN.load(Relaxed);
     let record = Record::new(token, Kind::Main, Name::Main, false, Plan::Used, 0);

@@ -18,8 +18,9 @@
 use super::{current, exit, hooks, join, local, registry, stacks};
 use crate::observe;
 use crate::primitive::thread_token;
+use std::alloc::{Layout, handle_alloc_error};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use threadbare_sys::fork::{self, Handlers};
+use threadbare_sys::fork::{self, Handler, Handlers};
 
 static HANDLERS: Handlers = Handlers::new(Some(before), Some(in_parent), Some(in_child));
 
@@ -29,6 +30,14 @@ static HANDLERS: Handlers = Handlers::new(Some(before), Some(in_parent), Some(in
 pub(super) fn prepare() -> bool {
     // The generation is counted first: its handler is registered before ours.
     fork::watch() && HANDLERS.insist()
+}
+
+/// As [`prepare`], for who cannot report an error: without memory the process is aborted, as by any
+/// allocation that fails.
+pub(super) fn insist() {
+    if !prepare() {
+        handle_alloc_error(Layout::new::<[Handler; 3]>());
+    }
 }
 
 /// The thread that forks and has taken all locks; [`NOBODY`] between forks. The handlers may have

@@ -267,10 +267,7 @@ fn make() {
         TABLE.set(&raw const CLOSED);
         return;
     }
-    if !fork::prepare() {
-        // A fork might go unnoticed that leaves others' values half changed.
-        handle_alloc_error(Layout::new::<Table>());
-    }
+    fork::insist();
     let table = Box::new(Table::new(generation()));
     // The allocator may use a `Local` itself; then it was first.
     if ptr::eq(TABLE.get(), &raw const FRESH) {
