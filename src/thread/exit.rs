@@ -188,6 +188,7 @@ fn wait_for_all(deadline: Deadline) -> Vec<Arc<Record>> {
         _ => exit.waiting.clone(),
     });
     loop {
+        let begun = registry::begun();
         let mut left = registry::snapshot(State::is_waited_for);
         // A thread that ends is left to be joined before it leaves the lists, so none is missed.
         left.extend(join::ended());
@@ -195,7 +196,11 @@ fn wait_for_all(deadline: Deadline) -> Vec<Arc<Record>> {
         left.retain(|record| !waiting.contains(&record.token));
         left.retain(|record| !record.is_joined() && !current::is_main(record));
         if left.is_empty() {
-            return left;
+            // Those that were found and are gone by now may have started others meanwhile.
+            if registry::begun() == begun || deadline.has_passed() {
+                return left;
+            }
+            continue;
         }
         if !left.iter().all(|record| record.is_gone_before(deadline)) {
             left.retain(|record| !record.is_gone_before(deadline));

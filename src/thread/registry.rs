@@ -36,6 +36,8 @@ pub(super) struct List {
     first: *const Record,
     /// How many of them are to be seen from outside.
     listed: usize,
+    /// How many threads that are no daemons have ever been put into it.
+    begun: u64,
 }
 
 // SAFETY: the pointers are to records on the heap, which are `Sync`; who may follow them is decided
@@ -85,6 +87,7 @@ impl List {
         List {
             first: ptr::null(),
             listed: 0,
+            begun: 0,
         }
     }
 
@@ -104,6 +107,7 @@ impl List {
         };
         self.first = record;
         self.listed += 1;
+        self.begun += u64::from(!state.daemon);
     }
 
     /// Shows the record, whose state is `state`, no more.
@@ -166,6 +170,14 @@ pub(super) fn count() -> usize {
     // SAFETY: all are held.
     let listed = ALL.iter().map(|shard| unsafe { shard.0.held() }.listed);
     listed.sum()
+}
+
+/// How many threads that are no daemons have been listed since the process began or was forked off.
+/// It never falls, so if it is the same twice, none was listed in between.
+pub(super) fn begun() -> u64 {
+    ALL.iter()
+        .map(|shard| shard.0.with(|list| list.begun))
+        .sum()
 }
 
 /// All threads that are to be seen, in the order in which they were made, as of one moment.
