@@ -1070,6 +1070,22 @@ const CASES: &[Case] = &[
         &["late"],
     ),
     Case::new(
+        "exit_process_in_the_destructor_of_a_pthread_key_of_a_worker_that_main_waits_for",
+        || {
+            extern "C" fn destroy(_: *mut libc::c_void) {
+                std::thread::sleep(10 * MOMENT); // main waits for the kernel thread by now
+                exit_process(7);
+            }
+            let mut key = 0;
+            // SAFETY: `key` is valid for the call to write; the destructor takes any value.
+            let result = unsafe { libc::pthread_key_create(&mut key, Some(destroy)) };
+            assert_eq!(result, 0);
+            worker("worker", move || give_value(key));
+        },
+        7,
+        &[],
+    ),
+    Case::new(
         "exit_process_in_the_destructor_of_a_thread_local",
         || {
             late_worker();

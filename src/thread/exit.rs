@@ -216,6 +216,9 @@ impl State {
     }
 }
 
+/// How long to wait for a thread in the last of its destructors before looking what else it does.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
 impl Record {
     /// Waits until the thread is gone or has asked for the end of the process itself.
     fn is_gone_before(&self, deadline: Deadline) -> bool {
@@ -225,8 +228,20 @@ impl Record {
             return !deadline.has_passed();
         }
         // First for the end, which a thread that asks for the end of the process marks too.
-        self.lifecycle.ended().wait(limit).is_ok()
-            && (self.with(|state| state.is_leaving) || self.join(limit).is_ok())
+        if self.lifecycle.ended().wait(limit).is_err() {
+            return false;
+        }
+        // It may still ask for that later, in the destructor of a pthread key.
+        while !self.with(|state| state.is_leaving) {
+            let next_look = Deadline::after(LOOK_AGAIN).min(deadline);
+            if self.join(Limit::until(next_look)).is_ok() {
+                return true;
+            }
+            if deadline.has_passed() {
+                return false;
+            }
+        }
+        true
     }
 }
 
