@@ -23,7 +23,7 @@ use crate::raw::event::RawEvent;
 use crate::raw::park::Limit;
 use std::fmt::Write;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use threadbare_sys::Errno;
 use threadbare_sys::clock::Deadline;
@@ -59,29 +59,23 @@ static EXIT: Locked<Exit> = Locked::new(Exit {
 });
 
 /// Whether libc has the handler. Beside [`EXIT`], so that a start takes no lock for it.
-static HANDLER: AtomicU8 = AtomicU8::new(NOT_YET);
-
-const NOT_YET: u8 = 0;
-const TRYING: u8 = 1;
-const ARMED: u8 = 2;
+static IS_ARMED: AtomicBool = AtomicBool::new(false);
 
 /// Whether the process will wait for its threads before it ends; sees to it at the first call.
 ///
 /// `false` if libc has no memory for one handler more.
 pub(super) fn is_armed() -> bool {
-    // Relaxed: the flag stands for itself; the handler reads everything else under locks.
-    HANDLER.load(Relaxed) == ARMED || arm()
+    // Relaxed, here and below: the flag stands for itself; the handler reads everything else under
+    // locks.
+    IS_ARMED.load(Relaxed) || arm()
 }
 
 #[cold]
 fn arm() -> bool {
-    // Relaxed, here and below: see `is_armed`.
-    let tries = HANDLER.compare_exchange(NOT_YET, TRYING, Relaxed, Relaxed);
-    if tries.is_err() {
-        return true; // somebody else is at it, or has done it
-    }
+    // Noted afterwards, so that whoever finds it can rely on it, in the child of a fork too. Two
+    // threads may both do it: the handler then runs twice, and has nothing to do the second time.
     let is_registered = fork::prepare() && exit::at_exit(at_exit).is_ok();
-    HANDLER.store(if is_registered { ARMED } else { NOT_YET }, Relaxed);
+    IS_ARMED.fetch_or(is_registered, Relaxed);
     is_registered
 }
 
@@ -374,14 +368,12 @@ pub(super) unsafe fn let_go() {
 pub(super) unsafe fn survive() {
     // SAFETY: held.
     let exit = unsafe { EXIT.held() };
-    // A thread that was about to register the handler is gone; twice does no harm.
-    let _ = HANDLER.compare_exchange(TRYING, NOT_YET, Relaxed, Relaxed);
     exit.waiting.retain(|token| *token == thread_token());
     if exit.exiting.is_some() && !exit.is_exiting() {
         exit.exiting = None;
         exit.status = None;
         exit.has_begun = false;
-        HANDLER.store(NOT_YET, Relaxed); // libc has called it and forgotten it
+        IS_ARMED.store(false, Relaxed); // libc has called it and forgotten it
         exit.is_orphan = true;
     }
 }
