@@ -255,20 +255,35 @@ pub(crate) fn begin(record: &Record) {
     if !is_on() {
         return;
     }
-    let mut stored = STORED.with(|stored| stored.clone());
     for which in Which::BOTH {
-        let hook = which.of(&mut stored).take();
-        record.with_slots(|slots| fill(which.of(slots), hook));
+        // Under both locks: who stores another function after that, for all threads, finds this slot
+        // filled and fills it again.
+        let old = STORED.with(|stored| {
+            let hook = which.of(stored).clone();
+            record.with_slots(|slots| fill(which.of(slots), hook))
+        });
+        give_up(record, old);
     }
 }
 
-/// For a thread that ends, and for what a fork leaves behind: empties its slots.
+/// For a thread that ends and is listed no more, so that nobody fills its slots again: empties them.
 pub(crate) fn end(record: &Record) {
     if !is_on() {
         return;
     }
     for which in Which::BOTH {
-        drop(record.with_slots(|slots| fill(which.of(slots), None)));
+        give_up(
+            record,
+            record.with_slots(|slots| fill(which.of(slots), None)),
+        );
+    }
+}
+
+/// Drops what was in a slot of `record`, in the thread itself. What the function has captured may
+/// panic then, as the function may when called.
+fn give_up(record: &Record, old: Option<TraceHook>) {
+    if old.is_some() {
+        thread::contain_trace(record, || drop(old));
     }
 }
 
@@ -295,16 +310,16 @@ fn tell(event: &TraceEvent<'_>) {
         let Some(hook) = record.with_slots(|slots| which.of(slots).clone()) else {
             continue;
         };
-        if thread::contain_trace(&record, || hook.call(event)) {
-            continue;
+        if !thread::contain_trace(&record, || hook.call(event)) {
+            let removed = record.with_slots(|slots| {
+                let slot = which.of(slots);
+                let is_same = slot.as_ref().is_some_and(|now| now.is(&hook));
+                is_same.then(|| fill(slot, None)).flatten()
+            });
+            give_up(&record, removed);
         }
-        let removed = record.with_slots(|slots| {
-            let slot = which.of(slots);
-            let is_same = slot.as_ref().is_some_and(|now| now.is(&hook));
-            is_same.then(|| fill(slot, None))
-        });
-        // Its destructor may panic as well as the function.
-        thread::contain_trace(&record, || drop((removed, hook)));
+        // It may have been taken from the slot meanwhile, and this be the last of it.
+        give_up(&record, Some(hook));
     }
     IN_FUNCTION.set(false);
 }
@@ -341,7 +356,7 @@ fn store_everywhere(which: Which, hook: Option<TraceHook>) {
     store(which, hook.clone());
     for record in thread::running() {
         let hook = hook.clone();
-        drop(record.with_slots(|slots| fill(which.of(slots), hook)));
+        drop(record.with_listed_slots(|slots| fill(which.of(slots), hook)));
     }
 }
 

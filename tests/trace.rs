@@ -501,3 +501,67 @@ fn trc_5_a_foreign_thread_hears_nothing_before_it_has_a_handle() {
     foreign.join().unwrap();
     assert_eq!(log.take(), ["point heard"]);
 }
+
+/// Panics when dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("when dropped");
+    }
+}
+
+#[test]
+fn trc_5_a_function_that_panics_when_dropped_ends_neither_its_thread_nor_its_call() {
+    let (_watchdog, _alone) = (watchdog(), Alone::take());
+    // The last of it is dropped at the end of a thread.
+    let bomb = Bomb;
+    settrace(Some(TraceHook::new(move |_| {
+        let _ = &bomb;
+    })));
+    run(|| settrace(None));
+    // The last of it is dropped after a call of it.
+    let bomb = Bomb;
+    settrace_all_threads(Some(TraceHook::new(move |_| {
+        let _ = &bomb;
+        settrace_all_threads(None);
+    })));
+    assert_eq!(Event::new().wait_timeout(SHORT), Ok(false));
+    // Nor does it keep its thread from hearing of events.
+    let log = Log::default();
+    settrace_all_threads(Some(log.hook()));
+    trace_point!("heard");
+    assert_eq!(log.take(), ["point heard"]);
+}
+
+#[test]
+fn trc_4_threads_that_end_meanwhile_keep_no_function() {
+    let (_watchdog, _alone) = (watchdog(), Alone::take());
+    let functions = Arc::new(AtomicUsize::new(0));
+    let stop = AtomicBool::new(false);
+    let ended: Vec<Thread> = std::thread::scope(|s| {
+        let crowd = s.spawn(|| {
+            let mut ended = Vec::new();
+            while !stop.load(Relaxed) {
+                let two = [0, 1].map(|_| Thread::builder().daemon(true).spawn().unwrap());
+                for thread in two {
+                    thread.join().unwrap();
+                    ended.push(thread);
+                }
+            }
+            ended
+        });
+        let begun = std::time::Instant::now();
+        while begun.elapsed() < Duration::from_secs(2) {
+            let held = functions.clone();
+            settrace_all_threads(Some(TraceHook::new(move |_| {
+                let _ = &held;
+            })));
+            settrace_all_threads(None);
+        }
+        stop.store(true, Relaxed);
+        crowd.join().unwrap()
+    });
+    settrace_all_threads(None);
+    assert!(!ended.is_empty() && Arc::strong_count(&functions) == 1);
+}

@@ -39,8 +39,8 @@ impl Drop for End {
         // Keeps the record until the kernel thread is gone, so destructors of pthread keys,
         // which are yet to run, find it as ever (LOCAL-14).
         join::leave(record.clone());
-        observe::end(record);
         drop(record.leave_lists());
+        observe::end(record);
         record.lifecycle.end();
     }
 }

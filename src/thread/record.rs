@@ -141,6 +141,14 @@ impl Record {
         self.with(|state| access(&mut state.slots))
     }
 
+    /// As [`with_slots`](Record::with_slots), unless the thread is listed no more.
+    pub(crate) fn with_listed_slots<R>(&self, access: impl FnOnce(&mut Slots) -> R) -> Option<R> {
+        self.with(|state| {
+            let is_listed = state.place.is_listed();
+            is_listed.then(|| access(&mut state.slots))
+        })
+    }
+
     /// For who starts the thread: that it is a thread of this process and of this crate.
     pub(super) fn starts_here(&self) {
         // Relaxed: ordered by the lifecycle, and a fork copies all memory.
