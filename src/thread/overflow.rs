@@ -2,12 +2,34 @@
 
 use super::name::Quoted;
 use super::{current, registry};
+use crate::locked::Locked;
 use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use threadbare_sys::overflow;
 use threadbare_sys::stack::Region;
 
 static ENABLED: AtomicBool = AtomicBool::new(true);
+
+/// Taken to install the handler, and by who forks: the child of a fork in between would take the
+/// thread that does it, which is not there, to be at it for ever.
+static INSTALL: Locked<()> = Locked::new(());
+
+/// Whether that has been done, or tried.
+static IS_INSTALLED: AtomicBool = AtomicBool::new(false);
+
+/// Keeps the handler from being installed.
+pub(super) fn hold() {
+    INSTALL.hold();
+}
+
+/// Undoes [`hold`].
+///
+/// # Safety
+/// The caller has called it, in this process or, before a fork, in its parent.
+pub(super) unsafe fn let_go() {
+    // SAFETY: as the caller promises.
+    unsafe { INSTALL.let_go() };
+}
 
 /// Whether threads started from now on name themselves on stderr when they overflow their stack;
 /// returns what held so far. At first they do.
@@ -32,10 +54,14 @@ pub fn set_overflow_report(enabled: bool) -> bool {
 /// is the program's, and ours must not come on top of it.
 pub(super) fn prepare() {
     // Relaxed: see `set_overflow_report`.
-    if ENABLED.load(Relaxed) {
+    if !ENABLED.load(Relaxed) || IS_INSTALLED.load(Relaxed) {
+        return;
+    }
+    INSTALL.with(|()| {
         // Without the handler an overflow still ends the process, only without a name.
         let _ = overflow::install(report);
-    }
+    });
+    IS_INSTALLED.store(true, Relaxed);
 }
 
 /// For a new thread: lets it report an overflow of `region`, on which it runs.

@@ -32,7 +32,7 @@ static HANDLING: OnceLock<Handling> = OnceLock::new();
 /// on that stack too, some 12 KiB, and without its own mask and flags.
 ///
 /// Two system calls at the first call; later calls return what that returned, and its `report`
-/// stays.
+/// stays. In the child of a fork that came in the middle of the first call, a call never returns.
 ///
 /// # Errors
 /// Those of sigaction(2); nothing is installed then.

@@ -15,8 +15,7 @@
 use crate::{Errno, checked, last_errno};
 use std::ops::Range;
 use std::ptr::NonNull;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::Relaxed};
 
 /// The smallest usable stack that is handed out, in bytes.
 pub const MIN_STACK: usize = 32 * 1024;
@@ -78,21 +77,35 @@ impl Layout {
 }
 
 /// What glibc itself needs of a stack: static thread-locals, the thread descriptor and a little
-/// rest. Asked from glibc where it tells (2.15), else a generous guess.
+/// rest.
 fn libc_overhead() -> usize {
-    type MinStack = unsafe extern "C" fn(*const libc::pthread_attr_t) -> libc::size_t;
-    static OVERHEAD: OnceLock<usize> = OnceLock::new();
-    *OVERHEAD.get_or_init(|| {
-        // SAFETY: the name is a valid C string; RTLD_DEFAULT searches what is loaded.
-        let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"__pthread_get_minstack".as_ptr()) };
-        if found.is_null() {
-            return 16 * 1024;
+    /// 0 until it is known. Not a cell of std's: in the child of a fork, that would wait for a
+    /// thread of the parent's that was about to fill it.
+    static OVERHEAD: AtomicUsize = AtomicUsize::new(0);
+    // Relaxed: the value stands for itself, and whoever asks at the same time gets the same.
+    match OVERHEAD.load(Relaxed) {
+        0 => {
+            let overhead = ask_libc_overhead();
+            OVERHEAD.store(overhead, Relaxed);
+            overhead
         }
-        // SAFETY: glibc has had this function with this signature since 2.15.
-        let min_stack = unsafe { std::mem::transmute::<*mut libc::c_void, MinStack>(found) };
-        // SAFETY: the function does not look at its argument.
-        unsafe { min_stack(std::ptr::null()) }
-    })
+        known => known,
+    }
+}
+
+/// Asked from glibc where it tells (2.15), else a generous guess.
+#[cold]
+fn ask_libc_overhead() -> usize {
+    type MinStack = unsafe extern "C" fn(*const libc::pthread_attr_t) -> libc::size_t;
+    // SAFETY: the name is a valid C string; RTLD_DEFAULT searches what is loaded.
+    let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"__pthread_get_minstack".as_ptr()) };
+    if found.is_null() {
+        return 16 * 1024;
+    }
+    // SAFETY: glibc has had this function with this signature since 2.15.
+    let min_stack = unsafe { std::mem::transmute::<*mut libc::c_void, MinStack>(found) };
+    // SAFETY: the function does not look at its argument.
+    unsafe { min_stack(std::ptr::null()) }
 }
 
 /// `sysconf(_SC_THREAD_STACK_MIN)`: the least that glibc accepts for a stack, be it used or not. On
