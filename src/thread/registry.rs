@@ -126,18 +126,21 @@ impl List {
             return None;
         }
         let Place { next, previous, .. } = std::mem::replace(&mut state.place, Place::NOWHERE);
-        if previous.is_null() {
-            self.first = next;
+        let link = if previous.is_null() {
+            &mut self.first
         } else {
             // SAFETY: it is in this list, and not `record`.
-            unsafe { state_in_list(previous) }.place.next = next;
-        }
+            &mut unsafe { state_in_list(previous) }.place.next
+        };
+        let own = std::mem::replace(link, next);
+        debug_assert!(ptr::eq(own, record));
         if !next.is_null() {
             // SAFETY: as above.
             unsafe { state_in_list(next) }.place.previous = previous;
         }
         // SAFETY: made by `Arc::into_raw` in `insert`, and this reference leaves the list here.
-        Some(unsafe { Arc::from_raw(record) })
+        // (`own` and not `record`: a reference may not be followed beyond what it refers to.)
+        Some(unsafe { Arc::from_raw(own) })
     }
 
     /// Calls `look` with each record and its state.
