@@ -26,7 +26,7 @@ export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER=qemu-aarch64
 for features in +crt-static +crt-static,+lse; do
     export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS="-Ctarget-feature=$features"
     # One at a time, and none that starts threads in the child of a fork: there qemu itself fails.
-    cargo test --target $target --workspace --lib "$@" -- --skip fork_8 --test-threads=1
+    cargo test --target $target --workspace --lib "$@" -- --skip local::tests::fork --test-threads=1
     for file in tests/*.rs; do
         name=$(basename "$file" .rs)
         case $name in

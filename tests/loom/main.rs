@@ -26,6 +26,7 @@
 mod barrier;
 mod condition;
 mod event;
+mod lifecycle;
 mod lock;
 mod model;
 mod renewal;
