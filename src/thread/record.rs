@@ -172,9 +172,9 @@ impl Record {
         self.lifecycle.is_started() && !self.lifecycle.is_ended() && !self.is_vanished()
     }
 
-    /// For the thread itself: tells its kernel id, and the kernel the name, if it was given one.
+    /// For the thread itself: tells the kernel the name, if it was given one, and then its kernel id,
+    /// so that who knows that finds the name there.
     pub(super) fn runs_as(&self, native_id: u32) {
-        self.lifecycle.runs_as(native_id);
         self.with(|state| {
             state.kernel_id = Some(native_id);
             if let Name::Given(given) = &state.name {
@@ -182,6 +182,7 @@ impl Record {
                 let _ = name::set_own(given);
             }
         });
+        self.lifecycle.runs_as(native_id);
     }
 
     /// Changes the name, here and in the kernel if the thread runs. Returns the old one, to be
