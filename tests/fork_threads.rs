@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use threadbare::{
-    Deadline, Event, Thread, active_count, current_thread, enumerate, get_ident, get_native_id,
-    main_thread, register_atexit, set_excepthook, shutdown,
+    Deadline, Event, Thread, Timer, active_count, current_thread, enumerate, get_ident,
+    get_native_id, main_thread, register_atexit, set_excepthook, shutdown,
 };
 
 /// Runs `body` in the child of a fork, which then ends without any clean-up; a panic in it makes
@@ -348,5 +348,26 @@ fn fork_9_a_fork_while_another_thread_waits_at_the_end_of_the_program_leaves_no_
         go.set();
         blocker.join().unwrap();
         ending.join().unwrap();
+    });
+}
+
+#[test]
+fn fork_5_a_timer_that_others_change_at_that_moment_can_be_used_in_the_child() {
+    let _watchdog = watchdog();
+    let timer = Timer::new(None, || ());
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|s| {
+        for _ in 0..2 {
+            s.spawn(|| {
+                while !stop.load(Relaxed) {
+                    timer.set_interval(Duration::ZERO);
+                }
+            });
+        }
+        let children: Vec<_> = (0..50)
+            .map(|_| start_child(|| timer.set_interval(Duration::from_millis(1))))
+            .collect();
+        stop.store(true, Relaxed);
+        children.into_iter().for_each(finish);
     });
 }

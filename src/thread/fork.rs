@@ -15,7 +15,7 @@
 //! A lock that a thread of the parent's holds while it waits, `Record::os`, is left alone in the
 //! child for the same reason.
 
-use super::{current, exit, hooks, join, local, overflow, registry, stacks};
+use super::{current, exit, hooks, join, local, overflow, registry, stacks, timer};
 use crate::observe;
 use crate::primitive::thread_token;
 use std::alloc::{Layout, handle_alloc_error};
@@ -55,6 +55,7 @@ extern "C" fn before() {
     join::hold();
     stacks::hold();
     overflow::hold();
+    timer::hold();
     hooks::hold();
     exit::hold();
     observe::hold();
@@ -81,6 +82,8 @@ unsafe fn let_go() {
     unsafe { exit::let_go() };
     // SAFETY: as above.
     unsafe { hooks::let_go() };
+    // SAFETY: as above.
+    unsafe { timer::let_go() };
     // SAFETY: as above.
     unsafe { overflow::let_go() };
     // SAFETY: as above.

@@ -5,6 +5,7 @@ use super::builder::Builder;
 use super::record::Kind;
 use crate::event::Event;
 use crate::locked::Locked;
+use std::cell::UnsafeCell;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -35,7 +36,29 @@ pub struct Timer {
 
 struct Shared {
     finished: Event,
-    plan: Locked<Plan>,
+    /// Under [`PLANS`].
+    plan: UnsafeCell<Plan>,
+}
+
+// SAFETY: `plan`, which is `Send`, is touched under the lock only; all else is `Sync`.
+unsafe impl Sync for Shared {}
+
+/// Taken for a few stores or loads on the plan of any timer. One lock, so that a fork can take it
+/// and finds no timer locked in the child by a thread of the parent's.
+static PLANS: Locked<()> = Locked::new(());
+
+/// Keeps the plans as they are.
+pub(super) fn hold() {
+    PLANS.hold();
+}
+
+/// Undoes [`hold`].
+///
+/// # Safety
+/// The caller has called it, in this process or, before a fork, in its parent.
+pub(super) unsafe fn let_go() {
+    // SAFETY: as the caller promises.
+    unsafe { PLANS.let_go() };
 }
 
 /// What the thread reads when it needs it (TMR-5).
@@ -70,7 +93,7 @@ impl Timer {
     ) -> Timer {
         let shared = Arc::new(Shared {
             finished: Event::new(),
-            plan: Locked::new(Plan {
+            plan: UnsafeCell::new(Plan {
                 interval: interval.into(),
                 function: Some(Box::new(function)),
             }),
@@ -124,7 +147,7 @@ impl Timer {
     /// ```
     #[must_use]
     pub fn interval(&self) -> Option<Duration> {
-        self.shared.plan.with(|plan| plan.interval)
+        self.shared.with(|plan| plan.interval)
     }
 
     /// Changes how long the thread waits, if it has not begun to (TMR-5).
@@ -141,7 +164,7 @@ impl Timer {
     /// ```
     pub fn set_interval(&self, interval: impl Into<Option<Duration>>) {
         let interval = interval.into();
-        self.shared.plan.with(|plan| plan.interval = interval);
+        self.shared.with(|plan| plan.interval = interval);
     }
 
     /// Changes what is called, if that has not begun (TMR-5).
@@ -158,17 +181,20 @@ impl Timer {
     /// ```
     pub fn set_function(&self, function: impl FnOnce() + Send + 'static) {
         let function: Function = Box::new(function);
-        let old = self
-            .shared
-            .plan
-            .with(|plan| plan.function.replace(function));
+        let old = self.shared.with(|plan| plan.function.replace(function));
         drop(old); // outside the lock
     }
 }
 
 impl Shared {
+    /// Calls `access` with the plan, under the lock. It must call nothing of a user's.
+    fn with<R>(&self, access: impl FnOnce(&mut Plan) -> R) -> R {
+        // SAFETY: the lock is held.
+        PLANS.with(|()| access(unsafe { &mut *self.plan.get() }))
+    }
+
     fn run(&self) {
-        match self.plan.with(|plan| plan.interval) {
+        match self.with(|plan| plan.interval) {
             None => self.finished.wait(),
             Some(interval) => match self.finished.wait_timeout(interval) {
                 Ok(_) if self.finished.is_set() => {}
@@ -179,7 +205,7 @@ impl Shared {
     }
 
     fn call(&self) {
-        if let Some(function) = self.plan.with(|plan| plan.function.take()) {
+        if let Some(function) = self.with(|plan| plan.function.take()) {
             function();
         }
         self.finished.set();
