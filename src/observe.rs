@@ -347,8 +347,14 @@ pub(crate) fn blocking<R>(
     result
 }
 
+/// Calls `access` with what is stored, under its lock.
+fn stored<R>(access: impl FnOnce(&mut Slots) -> R) -> R {
+    thread::prepare_for_forks();
+    STORED.with(access)
+}
+
 fn store(which: Which, hook: Option<TraceHook>) {
-    drop(STORED.with(|stored| fill(which.of(stored), hook)));
+    drop(stored(|stored| fill(which.of(stored), hook)));
 }
 
 fn store_everywhere(which: Which, hook: Option<TraceHook>) {
@@ -403,7 +409,7 @@ pub fn setprofile(hook: Option<TraceHook>) {
 /// ```
 #[must_use]
 pub fn gettrace() -> Option<TraceHook> {
-    STORED.with(|stored| stored.trace.clone())
+    stored(|stored| stored.trace.clone())
 }
 
 /// What [`setprofile`] has stored (TRC-3).
@@ -413,7 +419,7 @@ pub fn gettrace() -> Option<TraceHook> {
 /// ```
 #[must_use]
 pub fn getprofile() -> Option<TraceHook> {
-    STORED.with(|stored| stored.profile.clone())
+    stored(|stored| stored.profile.clone())
 }
 
 /// As [`settrace`], and for all threads that run and are listed by

@@ -163,10 +163,10 @@ static MAIN_TOKEN: AtomicU64 = AtomicU64::new(INITIAL_THREAD);
 
 /// The main thread's record, made if there is none.
 pub(super) fn main() -> Arc<Record> {
+    fork::insist();
     if let Some(record) = known_main() {
         return record;
     }
-    fork::insist();
     // Relaxed: written in the child of a fork, before there are other threads.
     let token = MAIN_TOKEN.load(Relaxed);
     let record = Record::new(token, Kind::Main, Name::Main, false, Plan::Used, 0);

@@ -149,6 +149,7 @@ pub fn register_atexit(callback: impl FnOnce() + Send + 'static) -> Result<(), E
 /// # Ok::<(), threadbare::Error>(())
 /// ```
 pub fn shutdown() {
+    fork::prepare();
     EXIT.with(|exit| exit.has_begun = true);
     while let Some(callback) = EXIT.with(|exit| exit.callbacks.pop()) {
         hooks::contain(Some(current::record()), callback);
@@ -272,6 +273,7 @@ fn say_who_is_left(left: &[Arc<Record>]) {
 /// ```
 pub fn set_exit_timeout(timeout: Option<Duration>) -> Result<Option<Duration>, Error> {
     timeout.map_or(Ok(()), deadline::check)?;
+    fork::prepare();
     Ok(EXIT.with(|exit| std::mem::replace(&mut exit.timeout, timeout)))
 }
 
@@ -296,6 +298,7 @@ pub fn set_exit_timeout(timeout: Option<Duration>) -> Result<Option<Duration>, E
 /// threadbare::exit_process(3);
 /// ```
 pub fn exit_process(status: i32) -> ! {
+    fork::prepare();
     let (status, exiting) = EXIT.with(|exit| {
         let first = *exit.status.get_or_insert(status);
         let status = if exit.is_exiting() { status } else { first };
@@ -322,6 +325,7 @@ impl Exit {
 
 /// `exit(status)`, by one thread at a time: the others sleep until the process has ended.
 pub(super) fn leave(status: i32) -> ! {
+    fork::prepare();
     /// Never set.
     static ENDED: RawEvent = RawEvent::new();
 

@@ -24,10 +24,11 @@ use threadbare_sys::fork::{self, Handler, Handlers};
 
 static HANDLERS: Handlers = Handlers::new(Some(before), Some(in_parent), Some(in_child));
 
-/// Makes sure that a fork finds the crate prepared. Before a first record is listed.
+/// Makes sure that a fork finds the crate prepared: before any of the locks is taken that `before`
+/// takes, so in whatever a program may call first, and before a first record is listed.
 ///
-/// Whether it could: memory may be short.
-pub(super) fn prepare() -> bool {
+/// Whether it could: memory may be short. A load after the first call.
+pub(crate) fn prepare() -> bool {
     // The generation is counted first: its handler is registered before ours.
     fork::watch() && HANDLERS.insist()
 }
