@@ -21,8 +21,8 @@ const USES: [fn(); 6] = [
     || settrace(gettrace()),
     || setprofile(getprofile()),
     || drop(current_excepthook().install()),
-    || drop(set_exit_timeout(None)),
-    || drop(set_stack_cache(1 << 20)),
+    || assert!(set_exit_timeout(None).is_ok()),
+    || assert_ne!(set_stack_cache(1 << 20), 0),
     || {
         let thread = Thread::builder().daemon(true).build().unwrap();
         assert!(thread.daemon());
