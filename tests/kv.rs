@@ -12,6 +12,7 @@ mod client;
 use client::{Answer, Client, Server, command};
 use common::{until, watchdog};
 use nix::sys::signal::Signal;
+use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::net::Shutdown;
@@ -347,6 +348,179 @@ fn the_list_of_clients_has_their_names() {
         let list = c.call(&[b"CLIENT", b"LIST"]).unwrap();
         matches!(list, Answer::Bulk(Some(text)) if text.iter().filter(|b| **b == b'\n').count() == 1)
     });
+}
+
+/// The text that answers a command.
+fn text(client: &mut Client, words: &[&[u8]]) -> String {
+    match client.call(words) {
+        Ok(Answer::Bulk(Some(text))) => String::from_utf8(text).unwrap(),
+        other => panic!("no text: {other:?}"),
+    }
+}
+
+/// A number that INFO says.
+fn info(client: &mut Client, name: &str) -> u64 {
+    let info = text(client, &[b"INFO"]);
+    let value = |line: &str| line.strip_prefix(name)?.strip_prefix(':')?.parse().ok();
+    info.lines().find_map(value).unwrap()
+}
+
+/// The kernel's names of the threads of a process, by their ids.
+fn threads(process: u64) -> BTreeMap<u64, String> {
+    let tasks = fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    let name = |task: PathBuf| {
+        let id = task.file_name()?.to_str()?.parse().ok()?;
+        let name = fs::read_to_string(task.join("comm")).ok()?; // it may have ended
+        Some((id, name.trim_end().to_owned()))
+    };
+    let tasks = tasks.filter_map(|task| Some(task.ok()?.path()));
+    tasks.filter_map(name).collect()
+}
+
+/// What `field` of a line of CLIENT LIST says.
+fn field<'a>(line: &'a str, field: &str) -> &'a str {
+    let value = |pair: &'a str| pair.strip_prefix(field)?.strip_prefix('=');
+    line.split(' ').find_map(value).unwrap()
+}
+
+#[test]
+fn the_list_of_clients_has_the_names_and_ids_of_their_threads() {
+    let _watchdog = watchdog();
+    let (server, mut first) = serve(&[]);
+    check(&mut first, "CLIENT ID", number(1));
+    let mut second = Client::connect(server.address).unwrap();
+    check(&mut second, "CLIENT ID", number(2));
+    let list = text(&mut first, &[b"CLIENT", b"LIST"]);
+    let lines: Vec<&str> = list.lines().collect();
+    assert_eq!(lines.len(), 2, "no thread but those of clients: {list}");
+    let threads = threads(info(&mut first, "process_id"));
+    for (client, id, line) in [(&first, "1", lines[0]), (&second, "2", lines[1])] {
+        assert_eq!(field(line, "id"), id);
+        let address = client.stream().local_addr().unwrap().to_string();
+        assert_eq!(field(line, "addr"), address);
+        let name = field(line, "thread");
+        assert_eq!(name, format!("client-{id}"));
+        let tid: u64 = field(line, "tid").parse().unwrap();
+        assert_eq!(threads.get(&tid).map(String::as_str), Some(name));
+    }
+    assert_ne!(field(lines[0], "ident"), field(lines[1], "ident"));
+}
+
+#[test]
+fn info_adds_up_what_all_connections_have_done_also_those_that_have_ended() {
+    let _watchdog = watchdog();
+    let (server, mut watcher) = serve(&[]);
+    let w = &mut watcher;
+    let process = info(w, "process_id");
+    let mut looks = 1;
+    let mut look = |w: &mut Client, name: &str| {
+        looks += 1;
+        (info(w, name), looks)
+    };
+    let (ping, ask) = (
+        command(&[b"PING"]).len() as u64,
+        command(&[b"INFO"]).len() as u64,
+    );
+    let mut expect_pings = |w: &mut Client, pings: u64| {
+        let (commands, looks) = look(w, "total_commands_processed");
+        assert_eq!(commands, looks + pings);
+        let (received, looks) = look(w, "total_net_input_bytes");
+        assert_eq!(received, looks * ask + pings * ping);
+        // Counted when it has been sent, so perhaps after it was received.
+        until(|| look(w, "total_net_output_bytes").0 >= pings * "+PONG\r\n".len() as u64);
+    };
+    expect_pings(w, 0);
+    for clients in 1..=3 {
+        let mut client = Client::connect(server.address).unwrap();
+        for _ in 0..10 {
+            client.expect(&[b"PING"], &simple("PONG")).unwrap();
+        }
+        expect_pings(w, 10 * clients); // while it is there
+        drop(client);
+        let name = format!("client-{}", clients + 1);
+        until(|| threads(process).values().all(|there| *there != name));
+        expect_pings(w, 10 * clients);
+    }
+}
+
+#[test]
+fn a_connection_that_crashes_is_counted_and_said_and_leaves_the_others_alone() {
+    let _watchdog = watchdog();
+    let log = Log::new("crash");
+    let said = Log::new("crash-said");
+    let redirect = format!("exec 2>\"{}\"", said.0.display());
+    let arguments = ["--debug", "--max-connections", "2", "--log"];
+    let arguments = [&arguments[..], &[log.0.to_str().unwrap()]].concat();
+    let server = serve_limited("crash-script", &redirect, &arguments);
+    let mut witness = Client::connect(server.address).unwrap();
+    check(&mut witness, "SET a 1", simple("OK"));
+    assert_eq!(info(&mut witness, "crashed_connections"), 0);
+    for crashes in 1..=3 {
+        // The place of the one before becomes free.
+        let mut victim = loop {
+            let mut client = Client::connect(server.address).unwrap();
+            if client.call(&[b"INCR", b"a"]) == Ok(number(1 + crashes as i64)) {
+                break client;
+            }
+        };
+        victim.send(&command(&[b"debug", b"panic"])).unwrap();
+        assert!(victim.rest().is_empty());
+        until(|| info(&mut witness, "crashed_connections") == crashes);
+        assert_eq!(info(&mut witness, "connected_clients"), 1);
+    }
+    check(&mut witness, "GET a", bulk("4"));
+    assert!(
+        stop(server, Signal::SIGTERM),
+        "a crash of a client's is none of the server's"
+    );
+
+    let said = fs::read_to_string(&said.0).unwrap();
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines.len(), 3, "one message for each: {said}");
+    for line in lines {
+        assert!(line.starts_with("kv: thread client-"), "{line}");
+        assert!(line.contains("crashed: DEBUG PANIC, at "), "{line}");
+    }
+    let (_server, mut client) = log.serve();
+    check(&mut client, "GET a", bulk("4"));
+    check(
+        &mut client,
+        "DEBUG PANIC",
+        error("ERR unknown command 'DEBUG'"),
+    );
+    check(&mut client, "PING", simple("PONG"));
+}
+
+#[test]
+fn the_log_has_a_timer_only_while_something_is_to_be_synced() {
+    let _watchdog = watchdog();
+    let log = Log::new("timer");
+    let (server, mut client) = log.serve();
+    let c = &mut client;
+    let process = info(c, "process_id");
+    let names = || -> Vec<String> { threads(process).into_values().collect() };
+    let is_timed = || names().iter().any(|name| name == "log sync");
+    let idle = names();
+    for name in ["log writer", "sweeper", "acceptor", "client-1"] {
+        assert!(idle.iter().any(|there| there == name), "{name}: {idle:?}");
+    }
+    assert_eq!(idle.len(), 5, "those and the main one: {idle:?}");
+    for _ in 0..2 {
+        until(|| {
+            check(c, "SET a 1", simple("OK"));
+            is_timed()
+        });
+        // Many looks: between a timer and the next that it starts there may be a gap.
+        until(|| (0..100).all(|_| names() == idle));
+    }
+    // Stopped with a timer that has not fired.
+    until(|| {
+        check(c, "SET a 2", simple("OK"));
+        is_timed()
+    });
+    assert!(stop(server, Signal::SIGTERM));
+    let (_server, mut client) = log.serve();
+    check(&mut client, "GET a", bulk("2"));
 }
 
 #[test]

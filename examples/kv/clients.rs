@@ -1,4 +1,4 @@
-//! Who is connected, and the threads that serve them.
+//! Who is connected, and which threads serve them.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
-use threadbare::{Deadline, Thread};
+use threadbare::{Deadline, Error, Thread, enumerate, get_ident};
 
 use crate::guarded::Guarded;
 
@@ -20,85 +20,83 @@ pub struct Client {
     since: Instant,
 }
 
-/// All clients by number.
+/// All clients.
 #[derive(Default)]
 pub struct Clients {
-    connected: Guarded<BTreeMap<u64, Served>>,
+    /// By the ident of the thread that serves the client. The threads themselves are not kept:
+    /// `enumerate` knows which there are.
+    connected: Guarded<BTreeMap<u64, Arc<Client>>>,
     /// Clients so far.
     pub total: AtomicU64,
 }
 
-struct Served {
-    client: Arc<Client>,
-    /// Known once it is started.
-    thread: Option<Thread>,
+impl Client {
+    /// Sends `text`, if the client takes it at once.
+    pub fn tell(&self, text: &[u8]) {
+        let _ = self.stream.set_nonblocking(true);
+        let _ = (&self.stream).write_all(text);
+    }
 }
 
 impl Clients {
-    pub fn add(&self, stream: TcpStream, address: SocketAddr) -> Arc<Client> {
-        let id = self.total.fetch_add(1, Relaxed) + 1;
-        let client = Arc::new(Client {
-            id,
+    /// A client, not yet served.
+    pub fn meet(&self, stream: TcpStream, address: SocketAddr) -> Arc<Client> {
+        Arc::new(Client {
+            id: self.total.fetch_add(1, Relaxed) + 1,
             stream,
             name: Guarded::default(),
             address,
             since: Instant::now(),
-        });
-        let served = Served {
-            client: client.clone(),
-            thread: None,
-        };
-        self.connected.lock().insert(id, served);
-        client
+        })
     }
 
-    /// Notes the thread that serves a client, unless it has ended already.
-    pub fn served_by(&self, id: u64, thread: Thread) {
-        if let Some(served) = self.connected.lock().get_mut(&id) {
-            served.thread = Some(thread);
+    /// Starts the thread that serves `client`; the thread [`remove`](Clients::remove)s it.
+    pub fn serve(&self, client: &Arc<Client>, thread: &Thread) -> Result<(), Error> {
+        // Locked over the start, which gives the thread its ident: it finds itself listed.
+        let mut connected = self.connected.lock();
+        thread.start()?;
+        if let Some(ident) = thread.ident() {
+            connected.insert(ident, client.clone());
         }
+        Ok(())
     }
 
-    /// Sends `text` to a client, if it is there and takes it at once.
-    pub fn tell(&self, id: u64, text: &[u8]) {
-        let client = self
-            .connected
-            .lock()
-            .get(&id)
-            .map(|served| served.client.clone());
-        if let Some(client) = client {
-            let _ = client.stream.set_nonblocking(true);
-            let _ = (&client.stream).write_all(text);
-        }
-    }
-
-    pub fn remove(&self, id: u64) {
-        let removed = self.connected.lock().remove(&id);
-        drop(removed); // closes the socket, which is not to be done under the lock
+    /// Forgets the client of the calling thread.
+    pub fn remove(&self) {
+        // Whoever serves the client still has it, so this does not close the socket, under the lock.
+        self.connected.lock().remove(&get_ident());
     }
 
     pub fn count(&self) -> usize {
         self.connected.lock().len()
     }
 
-    /// Those connected now; what is done with each needs no lock.
-    fn all(&self) -> Vec<Arc<Client>> {
-        let connected = self.connected.lock();
-        connected.values().map(|s| s.client.clone()).collect()
+    /// Those connected now, oldest first, with the threads that serve them.
+    fn served(&self) -> Vec<(Thread, Arc<Client>)> {
+        let connected = self.connected.lock().clone();
+        let client_of = |thread: Thread| {
+            let client = connected.get(&thread.ident()?)?.clone();
+            Some((thread, client))
+        };
+        enumerate().into_iter().filter_map(client_of).collect()
     }
 
     /// What CLIENT LIST says.
     pub fn list(&self) -> String {
         let mut text = String::new();
-        for client in self.all() {
+        for (thread, client) in self.served() {
             let name = client.name.lock().clone();
-            let name = String::from_utf8_lossy(&name);
-            let age = client.since.elapsed().as_secs();
             // Writing to a string does not fail.
             let _ = writeln!(
                 text,
-                "id={} addr={} name={name} age={age}",
-                client.id, client.address
+                "id={} addr={} name={} age={} thread={} ident={} tid={}",
+                client.id,
+                client.address,
+                String::from_utf8_lossy(&name),
+                client.since.elapsed().as_secs(),
+                thread.name(),
+                thread.ident().unwrap_or_default(),
+                thread.native_id().unwrap_or_default(),
             );
         }
         text
@@ -106,7 +104,7 @@ impl Clients {
 
     /// Ends the given direction of every connection.
     pub fn shut_down(&self, direction: Shutdown) {
-        for client in self.all() {
+        for (_, client) in self.served() {
             // One that is gone already needs no end.
             let _ = client.stream.shutdown(direction);
         }
@@ -114,11 +112,11 @@ impl Clients {
 
     /// Waits for the threads of all clients until `deadline`; whether all are gone.
     pub fn join(&self, deadline: Deadline) -> bool {
-        let threads: Vec<_> = self
-            .connected
-            .lock()
-            .values()
-            .filter_map(|s| s.thread.clone())
+        // Without the clients, whose sockets close when their threads are done with them.
+        let threads: Vec<Thread> = self
+            .served()
+            .into_iter()
+            .map(|(thread, _)| thread)
             .collect();
         threads
             .iter()

@@ -8,6 +8,7 @@ use crate::frame::integer;
 use crate::log::LogFailed;
 use crate::reply::Reply;
 use crate::server::{STOP, Server};
+use crate::stats::count_command;
 use crate::store::{Entry, Store, UnixMillis, now};
 
 /// What becomes of the connection after a command.
@@ -51,6 +52,7 @@ pub fn execute<W: Write>(
     let [name, args @ ..] = args else {
         return Flow::Continue;
     };
+    count_command();
     let shown = *name;
     let name = name.to_ascii_uppercase();
     // A command that is refused has not answered anything before.
@@ -172,6 +174,9 @@ fn dispatch<W: Write>(
         (b"COMMAND", _) => reply.array(0),
         (b"CONFIG", [verb, patterns @ ..]) if verb.eq_ignore_ascii_case(b"GET") => {
             config_get(server, patterns, reply)?;
+        }
+        (b"DEBUG", [verb]) if server.config.debug && is_word(verb, &["PANIC"]) => {
+            panic!("DEBUG PANIC")
         }
         (b"CLIENT", [verb, rest @ ..]) => client_command(server, client, verb, rest, reply)?,
         (

@@ -16,17 +16,21 @@ usage: kv [options]
   --max-args N          most arguments of one command              (default 65536)
   --input-memory BYTES  all unfinished commands together           (default 1073741824)
   --log PATH            log every write to PATH; replayed at start (default: no log)
+  --debug               allow DEBUG PANIC, which crashes its connection's thread
   --help                this text
 
 It listens on 127.0.0.1 unless told otherwise: there is no password.
 
 SIGINT, SIGTERM and the SHUTDOWN command stop it: no new connections; commands
 already read are carried out and answered; the log is written and synced. The
-exit status is 0, or 1 if the log could not be written.
+exit status is 0, or 1 if the log could not be written or the server had to stop
+because one of its own threads crashed. A connection's thread that crashes ends
+its connection and nothing else.
 
 What the log keeps:
   - A write is answered once it is queued for the log; a thread of its own
-    writes the queue to the file at once and syncs the file once a second.
+    writes the queue to the file at once. A second after a write that has
+    nothing to wait for, the file is synced, with all that came meanwhile.
   - SIGTERM, SIGINT, SHUTDOWN lose nothing that was answered.
   - SIGKILL or a crash of the server loses what was still queued, usually the
     last milliseconds, at most 64 MiB. What reached the file stays.
@@ -49,6 +53,7 @@ pub struct Config {
     pub limits: Limits,
     pub input_memory: usize,
     pub log: Option<PathBuf>,
+    pub debug: bool,
 }
 
 pub enum Invocation {
@@ -79,6 +84,7 @@ pub fn parse(args: impl Iterator<Item = String>) -> Result<Invocation, String> {
         },
         input_memory: 1 << 30,
         log: None,
+        debug: false,
     };
     let mut args = args;
     while let Some(option) = args.next() {
@@ -108,6 +114,7 @@ pub fn parse(args: impl Iterator<Item = String>) -> Result<Invocation, String> {
             "--input-memory" => {
                 config.input_memory = number(&option, &value()?, 1 << 20, 1 << 50)? as usize;
             }
+            "--debug" => config.debug = true,
             "--log" => config.log = Some(PathBuf::from(value()?)),
             _ => return Err(format!("unknown option `{option}`")),
         }

@@ -8,15 +8,16 @@ use crate::command::{Flow, execute};
 use crate::frame::{Command, CommandBuffer};
 use crate::reply::Reply;
 use crate::server::Server;
+use crate::stats::Counted;
 
 /// How long a client may take no answer before it is given up.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Serves a client until it leaves, is in error, or may send no more.
 pub fn serve(server: &Server, client: &Client) -> io::Result<()> {
-    let mut stream = &client.stream;
-    stream.set_nodelay(true)?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    client.stream.set_nodelay(true)?;
+    client.stream.set_write_timeout(Some(PATIENCE))?;
+    let mut stream = Counted(&client.stream);
     let mut commands = CommandBuffer::new(server.config.limits.clone(), server.input.clone());
     let mut reply = Reply::new(stream);
     loop {

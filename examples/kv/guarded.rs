@@ -3,7 +3,6 @@
 use std::cell::UnsafeCell;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
-use std::time::Duration;
 
 use threadbare::{Condition, Guard, Lock};
 
@@ -99,24 +98,14 @@ impl<T> Watched<T> {
         result
     }
 
-    /// Waits until `take` finds what it looks for, for `timeout` at most. It may change the value;
-    /// others are woken only when it found something.
-    pub fn wait_for<R>(
-        &self,
-        timeout: Duration,
-        mut take: impl FnMut(&mut T) -> Option<R>,
-    ) -> Option<R> {
+    /// Waits until `take` finds what it looks for. It may change the value; others are woken when
+    /// it has found something.
+    pub fn wait_for<R>(&self, mut take: impl FnMut(&mut T) -> Option<R>) -> R {
         let _guard = self.changed.guard();
         // SAFETY: the predicate is called with the lock held, one call at a time.
         let attempt = || take(unsafe { &mut *self.value.get() });
-        let found = self
-            .changed
-            .wait_for_timeout(attempt, timeout)
-            .ok()
-            .flatten();
-        if found.is_some() {
-            let _ = self.changed.notify_all(); // as above
-        }
-        found
+        let found = self.changed.wait_for(attempt).ok().flatten();
+        let _ = self.changed.notify_all(); // as above
+        found.expect("the lock is held, and there is no timeout")
     }
 }

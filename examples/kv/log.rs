@@ -1,27 +1,26 @@
 //! The append-only log: every write as a RESP array, in the order in which it took effect.
 //!
-//! Commands append to a queue in memory; one thread writes the queue to the file and syncs the file
-//! once a second and at the end. See the command line's help for what is lost when.
+//! Commands append to a queue in memory; one thread writes the queue to the file, and a timer syncs
+//! that a little later. See the command line's help for what is lost when.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
+use std::mem::replace;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::config::replay_limits;
 use crate::frame::{Command, CommandBuffer, InputMemory};
 use crate::guarded::Watched;
+use crate::sync::DelayedSync;
 
 /// The most that waits to be written; then commands wait for the writer.
 const MOST_QUEUED: usize = 64 << 20;
 
 /// A buffer of records above this is not kept for the next batch.
 const KEPT_BATCH: usize = 1 << 20;
-
-const SYNC_EVERY: Duration = Duration::from_secs(1);
 
 /// The log takes no more writes.
 #[derive(Debug)]
@@ -51,20 +50,15 @@ impl Log {
         let Some(queue) = &self.queue else {
             return Ok(());
         };
-        loop {
-            let appended = queue.wait_for(SYNC_EVERY, |queue| {
-                if queue.failed {
-                    return Some(Err(LogFailed));
-                }
-                (queue.records.len() < MOST_QUEUED).then(|| {
-                    encode(record, &mut queue.records);
-                    Ok(())
-                })
-            });
-            if let Some(result) = appended {
-                return result;
+        queue.wait_for(|queue| {
+            if queue.failed {
+                return Some(Err(LogFailed));
             }
-        }
+            (queue.records.len() < MOST_QUEUED).then(|| {
+                encode(record, &mut queue.records);
+                Ok(())
+            })
+        })
     }
 
     /// Lets the writer end once it has written everything.
@@ -76,57 +70,56 @@ impl Log {
 
     /// Writes what is queued to `file` until the log is closed; whether all of it got there. The
     /// body of the writer's thread.
-    pub fn write_to(&self, mut file: Flock<File>) -> bool {
+    pub fn write_to(&'static self, file: Flock<File>) -> bool {
         let Some(queue) = &self.queue else {
             return true;
         };
+        let file = Arc::new(file);
+        let sync = DelayedSync::new(file.clone(), |error| self.fail(error));
         let mut batch = Vec::new();
-        let mut failed = false;
-        let mut synced = Instant::now();
-        let mut dirty = false;
         loop {
-            let left = SYNC_EVERY.saturating_sub(synced.elapsed());
-            let closing = queue.wait_for(left, |queue| {
-                let work = queue.closing || !queue.records.is_empty() && !failed;
+            let ending = queue.wait_for(|queue| {
+                let work = queue.closing || !queue.records.is_empty() && !queue.failed;
                 work.then(|| {
                     // After a failure the batch still holds what could not be written.
                     batch.append(&mut queue.records);
                     queue.closing
                 })
             });
-            let ending = closing == Some(true);
-            let mut result = Ok(());
-            if !batch.is_empty() && (ending || !failed) {
-                result = write_batch(&mut file, &batch);
-                dirty = true;
-                if result.is_ok() {
-                    batch.clear();
-                    batch.shrink_to(KEPT_BATCH);
+            if !batch.is_empty() {
+                match write_batch(&file, &batch) {
+                    Ok(()) => {
+                        batch.clear();
+                        batch.shrink_to(KEPT_BATCH);
+                        sync.written();
+                    }
+                    Err(error) => self.fail(&error),
                 }
-            }
-            if dirty && (ending || synced.elapsed() >= SYNC_EVERY) {
-                result = result.and_then(|()| file.sync_data());
-                dirty = false;
-            }
-            if synced.elapsed() >= SYNC_EVERY {
-                synced = Instant::now();
-            }
-            if let Err(error) = result {
-                queue.change(|queue| queue.failed = true);
-                if !failed {
-                    complain!("the log cannot be written, writes are refused: {error}");
-                }
-                failed = true;
             }
             if ending {
-                return !failed;
+                sync.end();
+                // What came after the last batch is lost, and whatever comes now is refused.
+                let is_lost = |queue: &mut Queue| {
+                    replace(&mut queue.failed, true) || !queue.records.is_empty()
+                };
+                return !queue.change(is_lost);
             }
+        }
+    }
+
+    /// Refuses writes from now on.
+    fn fail(&self, error: &io::Error) {
+        let Some(queue) = &self.queue else {
+            return;
+        };
+        if !queue.change(|queue| replace(&mut queue.failed, true)) {
+            complain!("the log cannot be written, writes are refused: {error}");
         }
     }
 }
 
 /// Writes a batch, or nothing: half a record must not stay in the middle of the log.
-fn write_batch(file: &mut File, batch: &[u8]) -> io::Result<()> {
+fn write_batch(mut file: &File, batch: &[u8]) -> io::Result<()> {
     let before = file.stream_position()?;
     file.write_all(batch).inspect_err(|_| {
         let cut = file

@@ -1,8 +1,10 @@
 //! A key-value server that speaks the Redis protocol, on threadbare's threads and primitives alone.
 //!
 //! One thread for each connection, on a small stack; a store of shards under `Lock`s; a
-//! `BoundedSemaphore` that limits connections; a log writer fed through a `Condition`; one sweeper
-//! for all expired keys; an `Event` that a signal handler sets to stop everything. `--help` says
+//! `BoundedSemaphore` that limits connections; a log writer fed through a `Condition`, and a `Timer`
+//! that syncs what it wrote; one sweeper for all expired keys; a `Barrier` that the background
+//! threads pass together at the start; statistics per thread in a `Local`; an excepthook for
+//! connections that crash; an `Event` that a signal handler sets to stop everything. `--help` says
 //! what the log keeps and what it may lose.
 
 /// Says something on stderr. Unlike `eprintln!` it does not panic if nobody can be told: a thread
@@ -23,7 +25,9 @@ mod guarded;
 mod log;
 mod reply;
 mod server;
+mod stats;
 mod store;
+mod sync;
 
 use std::io::Write;
 use std::net::TcpListener;
@@ -49,7 +53,7 @@ fn main() -> ExitCode {
     };
     match start(config) {
         Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => fail("not everything that was answered is in the log"),
+        Ok(false) => ExitCode::FAILURE, // the server has said why
         Err(error) => fail(&error),
     }
 }
@@ -59,7 +63,7 @@ fn fail(error: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Replays the log, listens, and serves until told to stop; whether the log is complete.
+/// Replays the log, listens, and serves until told to stop; whether all went well.
 fn start(config: Config) -> Result<bool, String> {
     let explain = |error: &dyn std::fmt::Display| error.to_string();
     let mut store = Store::new(Log::new(false));
@@ -77,11 +81,11 @@ fn start(config: Config) -> Result<bool, String> {
         .and_then(|backlog| listen(&listener, backlog))
         .map_err(|error| explain(&error))?;
     let address = listener.local_addr().map_err(|error| explain(&error))?;
-    say(&format!("listening on {address}"));
-    let server = Server::new(config, store);
-    let complete = server::run(server, listener, file).map_err(|error| explain(&error))?;
+    let server = Server::new(config, store, listener);
+    let serving = || say(&format!("listening on {address}"));
+    let went_well = server::run(server, file, serving).map_err(|error| explain(&error))?;
     say("stopped");
-    Ok(complete)
+    Ok(went_well)
 }
 
 /// Who started us reads the port there; if nobody reads any more, nobody needs it.
