@@ -1036,7 +1036,9 @@ fn stacks_are_used_again() {
             reused += usize::from(stack.load(Relaxed) == before);
         }
         assert!(reused >= 990, "reused {reused} times");
-        assert!(child::mappings() <= mappings + 2);
+        // A leak would show a thousandfold; the allocator may add an arena or two for threads that
+        // meet in it.
+        assert!(child::mappings() <= mappings + 16);
     });
 }
 
