@@ -32,7 +32,7 @@ for features in +crt-static +crt-static,+lse; do
         case $name in
         # Not under qemu: seccomp; a compiler on the target; processes that run themselves anew.
         uncontended | hostile | ui | kv | thread | registry | names | timer | robust | main_thread) ;;
-        exit | exit_races | hooks | trace | fork | fork_threads) ;;
+        exit | exit_races | hooks | trace | fork | fork_threads | fork_first_start | fork_unprepared) ;;
         *) cargo test --target $target --test "$name" "$@" ;;
         esac
     done
