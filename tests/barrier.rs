@@ -847,13 +847,12 @@ fn bar_stress_timeouts_aborts_and_resets_leave_each_round_in_agreement() {
             });
         }
         // The last ones wait for parties that do not come any more.
-        while running.load(SeqCst) > 0 {
-            let stuck = barrier.n_waiting();
-            thread::sleep(Duration::from_millis(1));
-            if running.load(SeqCst) <= stuck || barrier.broken() {
+        until(|| {
+            if running.load(SeqCst) <= barrier.n_waiting() || barrier.broken() {
                 barrier.reset();
             }
-        }
+            running.load(SeqCst) == 0
+        });
     });
     let passed = passed.into_inner();
     assert!(passed % (THREADS - 1) == 0, "rounds pass as a whole");

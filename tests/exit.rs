@@ -32,7 +32,7 @@ const MARK: &str = "THREADBARE_EXIT_CASE";
 /// Longer than any case takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Long enough for a process to end that does not wait for what it should.
+/// A timeout that is meant to pass.
 const MOMENT: Duration = Duration::from_millis(20);
 
 /// How many cases run at a time: they wait more than they work.
@@ -161,8 +161,25 @@ fn say(line: &str) {
     assert_eq!(written, line.len() as isize);
 }
 
+/// The kernel's id of the thread that runs the end of this process, once it has begun.
+static ENDS_IT: AtomicU32 = AtomicU32::new(0);
+
+/// Lets [`until_the_end`] know who runs the end.
+fn expect_the_end() {
+    static IN_PROCESS: AtomicU32 = AtomicU32::new(0);
+    if IN_PROCESS.swap(std::process::id(), Relaxed) == std::process::id() {
+        return;
+    }
+    ENDS_IT.store(0, Relaxed); // as the parent of a fork may have left it
+    if register_atexit(|| ENDS_IT.store(get_native_id(), Relaxed)).is_err() {
+        // It has begun, and this is one of its callbacks.
+        ENDS_IT.store(get_native_id(), Relaxed);
+    }
+}
+
 /// Starts a thread that the process waits for.
 fn worker(name: &str, target: impl FnOnce() + Send + 'static) -> Thread {
+    expect_the_end();
     let builder = Thread::builder().name(name).daemon(false);
     builder.target(target).spawn().unwrap()
 }
@@ -173,7 +190,7 @@ fn daemon(target: impl FnOnce() + Send + 'static) -> Thread {
     builder.target(target).spawn().unwrap()
 }
 
-/// Starts a thread that is busy until well after the end has begun, then says so.
+/// Starts a thread that is busy until the end waits for it, then says so.
 fn late_worker() -> Thread {
     worker("late", || {
         until_the_end();
@@ -181,10 +198,28 @@ fn late_worker() -> Thread {
     })
 }
 
-/// Returns when main has been marked as ended, and some time after that.
+/// Returns when main has been marked as ended and who runs the end of the process sleeps, waiting
+/// for threads. At an end that does not wait that never comes.
 fn until_the_end() {
-    until(|| !main_thread().is_alive());
-    std::thread::sleep(MOMENT);
+    until(|| !main_thread().is_alive() && common::is_asleep(ENDS_IT.load(Relaxed)));
+}
+
+/// Returns when the main thread, which has returned, waits for others.
+fn until_main_waits() {
+    until(|| common::is_asleep(std::process::id()));
+}
+
+/// Returns when the main thread waits for the calling thread to be gone from the kernel, be it by
+/// itself or behind another that does: then one of them sleeps on a word in libc's record of it.
+fn until_main_joins_this_thread() {
+    const RECORD: usize = 4096; // more than glibc's `struct pthread` has
+    // SAFETY: no precondition.
+    let record = unsafe { libc::pthread_self() } as usize;
+    let joins = |tid: u32| {
+        let word = common::futex_of(tid);
+        word.is_some_and(|word| (record..record + RECORD).contains(&word))
+    };
+    until(|| common::is_asleep(std::process::id()) && common::tids().any(joins));
 }
 
 fn sleep_for_ever() -> ! {
@@ -222,10 +257,10 @@ fn at_exit(handler: extern "C" fn()) {
     assert_eq!(unsafe { libc::atexit(handler) }, 0);
 }
 
-/// A pthread key whose values take a while to be destroyed, and say so.
+/// A pthread key whose values are destroyed once the main thread waits for that, and say so.
 fn slow_key() -> libc::pthread_key_t {
     extern "C" fn destroy(_: *mut libc::c_void) {
-        std::thread::sleep(MOMENT);
+        until_main_joins_this_thread();
         say("pthread key");
     }
     let mut key = 0;
@@ -421,9 +456,9 @@ const CASES: &[Case] = &[
             worker("first", || {
                 until_the_end();
                 worker("second", || {
-                    std::thread::sleep(MOMENT);
+                    until_the_end();
                     worker("third", || {
-                        std::thread::sleep(MOMENT);
+                        until_the_end();
                         say("third");
                     });
                     say("second");
@@ -597,7 +632,6 @@ const CASES: &[Case] = &[
             register_atexit(move || {
                 let id = joiner.native_id().unwrap();
                 until(|| common::is_asleep(id));
-                std::thread::sleep(MOMENT);
                 say("callback");
             })
             .unwrap();
@@ -613,7 +647,7 @@ const CASES: &[Case] = &[
             let is_released = release.clone();
             worker("joiner", move || {
                 until(|| is_released.load(Relaxed));
-                std::thread::sleep(MOMENT);
+                until_main_waits();
                 main_thread().join().unwrap();
                 assert!(!main_thread().is_alive());
                 say("released");
@@ -675,13 +709,13 @@ const CASES: &[Case] = &[
             assert!(!first.is_alive());
             assert!(!main_thread().is_alive());
             let second = worker("second", || {
-                std::thread::sleep(MOMENT);
+                until_the_end();
                 say("second");
             });
             shutdown();
             assert!(!second.is_alive());
             worker("third", || {
-                std::thread::sleep(MOMENT);
+                until_the_end();
                 say("third");
             });
         },
@@ -709,7 +743,7 @@ const CASES: &[Case] = &[
                 worker("shuts down", || {
                     until(|| enumerate().len() == 3);
                     shutdown();
-                    std::thread::sleep(MOMENT);
+                    until_main_waits();
                     say("went on");
                 });
             }
@@ -725,7 +759,7 @@ const CASES: &[Case] = &[
             worker("shuts down", move || {
                 shutdown();
                 assert!(!other.is_alive());
-                std::thread::sleep(MOMENT);
+                until_main_waits();
                 say("went on");
             });
             until(|| !main_thread().is_alive());
@@ -1073,7 +1107,7 @@ const CASES: &[Case] = &[
         "exit_process_in_the_destructor_of_a_pthread_key_of_a_worker_that_main_waits_for",
         || {
             extern "C" fn destroy(_: *mut libc::c_void) {
-                std::thread::sleep(10 * MOMENT); // main waits for the kernel thread by now
+                until_main_joins_this_thread();
                 exit_process(7);
             }
             let mut key = 0;
@@ -1223,10 +1257,7 @@ const CASES: &[Case] = &[
         "exit_7_an_immediate_exit_skips_everything",
         || {
             register_atexit(|| say("callback")).unwrap();
-            worker("late", || {
-                std::thread::sleep(MOMENT);
-                sleep_for_ever()
-            });
+            worker("late", || sleep_for_ever());
             // SAFETY: ends the process at once.
             unsafe { libc::_exit(7) };
         },
@@ -1325,10 +1356,7 @@ const CASES: &[Case] = &[
     Case::new(
         "fork_9_a_child_forked_by_a_worker_waits_for_its_own_threads_only",
         || {
-            worker("vanishes", || {
-                until_the_end();
-                std::thread::sleep(10 * MOMENT);
-            });
+            worker("vanishes", sleep_until_children_end);
             worker("forks", || {
                 fork_and("child", || drop(late_worker()));
             });
@@ -1344,7 +1372,7 @@ const CASES: &[Case] = &[
                 until_the_end();
                 fork_and("child", || {
                     worker("in the child", || {
-                        std::thread::sleep(MOMENT);
+                        until_the_end();
                         say("in the child");
                     });
                 });

@@ -91,13 +91,7 @@ fn without_requeue_a_crowd_is_woken_all_the_same() {
             };
             until(waiting);
             // All asleep: only who sleeps is requeued.
-            until(|| {
-                let tasks = std::fs::read_dir("/proc/self/task").unwrap();
-                let tids = tasks.map(|task| task.unwrap().file_name().into_string().unwrap());
-                tids.filter(|tid| common::is_asleep(tid.parse().unwrap()))
-                    .count()
-                    >= CROWD
-            });
+            until(|| common::tids().filter(|tid| common::is_asleep(*tid)).count() >= CROWD);
             let _guard = changed.guard();
             assert_eq!(changed.notify_all(), Ok(CROWD));
         });

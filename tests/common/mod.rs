@@ -244,6 +244,12 @@ impl<R> Worker<'_, R> {
     }
 }
 
+/// The kernel's ids of the threads that this process has.
+pub fn tids() -> impl Iterator<Item = u32> {
+    let tasks = fs::read_dir("/proc/self/task").unwrap();
+    tasks.filter_map(|task| task.ok()?.file_name().to_str()?.parse().ok())
+}
+
 /// Whether the thread sleeps in a futex wait, or, where the kernel does not tell, sleeps at all.
 pub fn is_asleep(tid: u32) -> bool {
     if tells_futexes() {
