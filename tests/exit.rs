@@ -210,16 +210,9 @@ fn until_main_waits() {
 }
 
 /// Returns when the main thread waits for the calling thread to be gone from the kernel, be it by
-/// itself or behind another that does: then one of them sleeps on a word in libc's record of it.
+/// itself or behind another that does.
 fn until_main_joins_this_thread() {
-    const RECORD: usize = 4096; // more than glibc's `struct pthread` has
-    // SAFETY: no precondition.
-    let record = unsafe { libc::pthread_self() } as usize;
-    let joins = |tid: u32| {
-        let word = common::futex_of(tid);
-        word.is_some_and(|word| (record..record + RECORD).contains(&word))
-    };
-    until(|| common::is_asleep(std::process::id()) && common::tids().any(joins));
+    until(|| common::is_asleep(std::process::id()) && common::is_being_joined());
 }
 
 fn sleep_for_ever() -> ! {

@@ -1,20 +1,23 @@
 //! A fork in the middle of a process's first start, in which the `SIGSEGV` handler is installed
-//! (FORK-5). In a program of its own, whose `sigaction` takes as long as the test wants.
+//! (FORK-5). In a program of its own, whose `sigaction` takes until then.
 
 #![cfg(not(threadbare_loom))]
 
 mod common;
 
-use common::watchdog;
+use common::{until, watchdog};
 use nix::libc;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Duration;
-use threadbare::{Event, Thread};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use threadbare::{Event, Thread, get_native_id};
 
 static IS_SLOW: AtomicBool = AtomicBool::new(false);
 static ENTERED: Event = Event::new();
+
+/// The thread that is about to fork, and whether it has.
+static FORKS: AtomicU32 = AtomicU32::new(0);
+static HAS_FORKED: AtomicBool = AtomicBool::new(false);
 
 /// Takes the place of libc's in this program.
 ///
@@ -33,7 +36,8 @@ unsafe extern "C" fn sigaction(
     ) -> libc::c_int;
     if !new.is_null() && signal == libc::SIGSEGV && IS_SLOW.swap(false, Relaxed) {
         ENTERED.set();
-        std::thread::sleep(Duration::from_millis(300));
+        // The fork has been made, or waits for this to return.
+        until(|| HAS_FORKED.load(Relaxed) || common::is_asleep(FORKS.load(Relaxed)));
     }
     // SAFETY: the name is a valid C string.
     let original = unsafe { libc::dlsym(libc::RTLD_NEXT, c"sigaction".as_ptr()) };
@@ -53,6 +57,7 @@ fn fork_5_a_fork_in_the_middle_of_the_first_start() {
         thread.join().unwrap();
     });
     ENTERED.wait();
+    FORKS.store(get_native_id(), Relaxed);
     // SAFETY: the child does what the crate promises to work.
     match unsafe { fork() }.unwrap() {
         ForkResult::Child => {
@@ -64,6 +69,7 @@ fn fork_5_a_fork_in_the_middle_of_the_first_start() {
             unsafe { libc::_exit(i32::from(!is_right)) }
         }
         ForkResult::Parent { child } => {
+            HAS_FORKED.store(true, Relaxed);
             assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0)));
         }
     }

@@ -9,8 +9,7 @@ use common::{until, watchdog};
 use nix::libc;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use threadbare::{
     Thread, current_excepthook, getprofile, gettrace, set_exit_timeout, set_stack_cache,
     setprofile, settrace,
@@ -31,16 +30,17 @@ const USES: [fn(); 6] = [
 
 /// Forks while other threads do what is to be possible in the child too.
 fn check(usage: fn()) {
-    let stop = AtomicBool::new(false);
+    let (stop, uses) = (AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|s| {
         for _ in 0..2 {
             s.spawn(|| {
                 while !stop.load(Relaxed) {
                     usage();
+                    uses.fetch_add(1, Relaxed);
                 }
             });
         }
-        std::thread::sleep(Duration::from_millis(5));
+        until(|| uses.load(Relaxed) >= 1000); // they are at it
         for _ in 0..50 {
             // SAFETY: the child does what the crate promises to work.
             match unsafe { fork() }.unwrap() {

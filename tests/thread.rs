@@ -677,8 +677,7 @@ fn ruling_13_join_waits_for_the_destructors_of_pthread_keys() {
     let _watchdog = watchdog();
     static RAN: AtomicU32 = AtomicU32::new(0);
     extern "C" fn destroy(_value: *mut libc::c_void) {
-        // Waits for no state: it makes room for a join that would not wait for this to return.
-        std::thread::sleep(SHORT);
+        until(common::is_being_joined); // a join that does not wait for this returns meanwhile
         RAN.fetch_add(1, Relaxed);
     }
     let mut key = 0;

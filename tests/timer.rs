@@ -109,7 +109,8 @@ fn tmr_2_the_function_runs_once_in_the_timers_thread_after_the_interval() {
         }
     });
     // Measured from the start of the thread, not from the making of the timer.
-    std::thread::sleep(SOON);
+    let made = Instant::now();
+    until(|| made.elapsed() >= SOON);
     let start = Instant::now();
     timer.start().unwrap();
     timer.join().unwrap();

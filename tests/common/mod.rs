@@ -273,6 +273,15 @@ pub fn futex_of(tid: u32) -> Option<usize> {
     usize::from_str_radix(word, 16).ok()
 }
 
+/// Whether somebody waits for the calling thread to be gone from the kernel: sleeps on a word in
+/// libc's record of it.
+pub fn is_being_joined() -> bool {
+    const RECORD: usize = 4096; // more than glibc's `struct pthread` has
+    // SAFETY: no precondition.
+    let record = unsafe { libc::pthread_self() } as usize;
+    tids().any(|tid| futex_of(tid).is_some_and(|word| (record..record + RECORD).contains(&word)))
+}
+
 /// Whether this kernel shows the system call in which a thread sleeps (proc_pid_syscall(5)). Under
 /// an emulator, which says so (`scripts/aarch64.sh`), it shows the host's.
 pub fn tells_futexes() -> bool {
