@@ -117,9 +117,8 @@
 //! has to be made as new. Values in [`Local`]s of other threads are gone, without being dropped.
 //!
 //! All this rests on pthread_atfork(3): a bare `clone`, `vfork` or `_Fork` leaves a child that may do
-//! little else than `exec`. The crate registers its handlers at its first use, and holds its locks
-//! while handlers run that the program registered earlier: those must not use it. (A program that
-//! needs that calls [`main_thread`] before it registers them.)
+//! little else than `exec`. The crate registers its handlers when the program is loaded, so those that
+//! the program registers itself may use it.
 //!
 //! # Differences from Python
 //!

@@ -349,7 +349,6 @@ pub(crate) fn blocking<R>(
 
 /// Calls `access` with what is stored, under its lock.
 fn stored<R>(access: impl FnOnce(&mut Slots) -> R) -> R {
-    thread::prepare_for_forks();
     STORED.with(access)
 }
 

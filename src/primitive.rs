@@ -38,7 +38,6 @@ mod real {
     use std::time::Duration;
     use threadbare_sys::Errno;
     pub use threadbare_sys::clock::Deadline;
-    use threadbare_sys::fork;
     pub use threadbare_sys::fork::generation as fork_generation;
     use threadbare_sys::futex::{self, Outcome};
     pub use threadbare_sys::sched::{cpus, yield_now};
@@ -96,21 +95,6 @@ mod real {
     ) -> Result<usize, Errno> {
         // SAFETY: both are references, so both words are valid throughout the call.
         unsafe { futex::requeue(from, expected, to, count) }
-    }
-
-    /// Lets [`fork_generation`] count the forks to come. Aborts if memory has run out, as Rust does:
-    /// a list that a fork went unnoticed by would lead into memory that is somebody else's.
-    #[inline]
-    pub fn watch_forks() {
-        if !fork::watch() {
-            unwatched();
-        }
-    }
-
-    #[cold]
-    fn unwatched() -> ! {
-        eprintln!("out of memory: cannot register a handler for fork");
-        std::process::abort()
     }
 
     /// How long a wait sleeps at a time that asks now and then whether to go on.

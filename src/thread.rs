@@ -28,7 +28,6 @@ pub use stacks::set_stack_cache;
 pub use timer::Timer;
 
 pub(crate) use current::{known, record as known_or_new};
-pub(crate) use fork::prepare as prepare_for_forks;
 pub(crate) use hooks::{contain_as, contain_trace, discard};
 pub(crate) use record::{Record, Slots};
 pub(crate) use registry::listed as running;

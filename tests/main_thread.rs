@@ -7,6 +7,8 @@ use std::process::{Command, ExitCode};
 const CHECKS: [(&str, fn()); 0] = [];
 
 #[cfg(not(threadbare_loom))]
+mod common;
+#[cfg(not(threadbare_loom))]
 use checks::CHECKS;
 
 fn main() -> ExitCode {
@@ -36,14 +38,17 @@ fn main() -> ExitCode {
 
 #[cfg(not(threadbare_loom))]
 mod checks {
+    use crate::common::forked::in_child;
+    use crate::common::witness::run;
     use std::fs;
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
     use std::time::Duration;
     use threadbare::{
         Error, Thread, active_count, current_thread, enumerate, get_ident, get_native_id,
         main_thread,
     };
 
-    pub const CHECKS: [(&str, fn()); 7] = [
+    pub const CHECKS: [(&str, fn()); 9] = [
         ("main_1_the_main_thread_is_there_from_the_start", is_there),
         (
             "main_2_it_cannot_be_started_joined_by_itself_or_made_a_daemon",
@@ -66,7 +71,35 @@ mod checks {
             "main_1_it_is_listed_without_having_been_asked_for",
             is_listed_unasked,
         ),
+        (
+            "fork_2_a_main_thread_that_only_others_have_asked_for_stays_the_same",
+            forks_unasked,
+        ),
+        (
+            "fork_2_a_main_thread_that_nobody_has_asked_for_stays_it",
+            forks_unknown,
+        ),
     ];
+
+    fn forks_unasked() {
+        let main = std::thread::spawn(main_thread).join().unwrap();
+        in_child(|| {
+            assert_eq!(main_thread(), main);
+            assert_eq!((current_thread(), main.is_alive()), (main.clone(), true));
+            assert_eq!(main.ident(), Some(get_ident()));
+            assert_eq!(main.native_id(), Some(get_native_id()));
+            assert_eq!(enumerate(), [main]);
+        });
+    }
+
+    fn forks_unknown() {
+        in_child(|| {
+            static IDENT: AtomicU64 = AtomicU64::new(0);
+            run(|| IDENT.store(main_thread().ident().unwrap(), Relaxed));
+            assert_eq!(IDENT.load(Relaxed), get_ident());
+            assert_eq!(enumerate(), [current_thread()]);
+        });
+    }
 
     fn is_there() {
         let main = main_thread();

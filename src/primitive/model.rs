@@ -341,9 +341,6 @@ pub fn set_fork_generation(generation: u32) {
     FORKS.set(generation);
 }
 
-/// Models count their forks themselves.
-pub fn watch_forks() {}
-
 loom::thread_local! {
     static TOKEN: u64 = {
         static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);

@@ -21,9 +21,7 @@
 //! who finds the word current finds the rest put right. `renewing(g)` orders nothing: who was there
 //! before belongs to another process.
 
-use crate::primitive::{
-    AtomicU32, Word, const_unless_modelled, fork_generation, futex_wake, watch_forks,
-};
+use crate::primitive::{AtomicU32, Word, const_unless_modelled, fork_generation, futex_wake};
 use crate::raw::park::{Limit, park};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
@@ -74,7 +72,6 @@ impl Renewal {
     /// threads of this one wait here.
     #[cold]
     pub fn renew(&self, renew: impl FnOnce()) {
-        watch_forks(); // first, so that a fork from here on is one that the generation shows
         let generation = fork_generation();
         // Acquire, here and below: pairs with the Release at the end.
         let mut state = self.state.load(Acquire);

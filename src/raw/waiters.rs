@@ -29,7 +29,7 @@
 
 use crate::primitive::{
     Address, AtomicU32, UnsafeCell, Word, const_unless_modelled, fork_generation, futex_requeue,
-    futex_wake, watch_forks,
+    futex_wake,
 };
 use crate::raw::lock::RawLock;
 use crate::raw::park::{GaveUp, Limit, park};
@@ -181,7 +181,6 @@ impl WaiterQueue {
     /// # Safety
     /// `waiter` is in no queue, and stays valid and in place until it has been taken off.
     pub unsafe fn push(&mut self, waiter: *const Waiter) {
-        watch_forks(); // first, so that a fork from here on is one that the generation shows
         let generation = fork_generation();
         if self.is_empty() {
             let alone = Links {

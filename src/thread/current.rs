@@ -2,7 +2,7 @@
 
 use super::name::Name;
 use super::record::{Kind, Plan, Record};
-use super::{Thread, fork, join, local, registry};
+use super::{Thread, join, local, registry};
 use crate::locked::Locked;
 use crate::observe;
 use crate::primitive::{INITIAL_THREAD, adopt_token, thread_token};
@@ -119,14 +119,10 @@ pub(crate) fn record() -> Arc<Record> {
 #[cold]
 fn unknown() -> Arc<Record> {
     if tid::is_main_thread() {
-        // In the child of a fork that came before any record, it is not the initial thread's.
-        // Relaxed: only this thread can be the one that stores another value than was there.
-        MAIN_TOKEN.store(thread_token(), Relaxed);
         let record = main();
         CURRENT.set(Arc::as_ptr(&record));
         return record;
     }
-    fork::insist();
     let record = Record::new(
         thread_token(),
         Kind::Dummy,
@@ -163,7 +159,6 @@ static MAIN_TOKEN: AtomicU64 = AtomicU64::new(INITIAL_THREAD);
 
 /// The main thread's record, made if there is none.
 pub(super) fn main() -> Arc<Record> {
-    fork::insist();
     if let Some(record) = known_main() {
         return record;
     }
@@ -210,15 +205,19 @@ pub(super) unsafe fn let_go() {
 /// # Safety
 /// The caller has called [`hold`] and holds all shards, and there is no other thread.
 pub(super) unsafe fn survive() -> Option<Arc<Record>> {
-    let survivor = known();
+    // SAFETY: held, as the caller promises.
+    let main = unsafe { MAIN.held() };
+    let token = thread_token();
+    // Others may have asked for the record of a main thread that has never asked itself.
+    let mine = |main: &Arc<Record>| main.token == token;
+    let survivor = known().or_else(|| main.clone().filter(mine));
     // Relaxed: there is no other thread.
-    MAIN_TOKEN.store(thread_token(), Relaxed);
+    MAIN_TOKEN.store(token, Relaxed);
     if let Some(record) = &survivor {
+        CURRENT.set(Arc::as_ptr(record));
         // SAFETY: as the caller promises.
         unsafe { record.survive(tid::from_kernel()) };
     }
-    // SAFETY: held.
-    let main = unsafe { MAIN.held() };
     // Not dropped: handles and, in the survivor, `CURRENT` may still stand for it.
     std::mem::forget(std::mem::replace(main, survivor.clone()));
     survivor

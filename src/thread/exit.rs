@@ -14,7 +14,7 @@
 //! [`shutdown`] by hand the later one does not wait for the earlier, which waits for it.
 
 use super::record::{Kind, Record, State};
-use super::{current, fork, hooks, join, registry};
+use super::{current, hooks, join, registry};
 use crate::deadline;
 use crate::error::{Error, OsError};
 use crate::locked::Locked;
@@ -74,7 +74,7 @@ pub(super) fn is_armed() -> bool {
 fn arm() -> bool {
     // Noted afterwards, so that whoever finds it can rely on it, in the child of a fork too. Two
     // threads may both do it: the handler then runs twice, and has nothing to do the second time.
-    let is_registered = fork::prepare() && exit::at_exit(at_exit).is_ok();
+    let is_registered = exit::at_exit(at_exit).is_ok();
     IS_ARMED.fetch_or(is_registered, Relaxed);
     is_registered
 }
@@ -149,7 +149,6 @@ pub fn register_atexit(callback: impl FnOnce() + Send + 'static) -> Result<(), E
 /// # Ok::<(), threadbare::Error>(())
 /// ```
 pub fn shutdown() {
-    fork::prepare();
     EXIT.with(|exit| exit.has_begun = true);
     while let Some(callback) = EXIT.with(|exit| exit.callbacks.pop()) {
         hooks::contain(Some(current::record()), callback);
@@ -273,7 +272,6 @@ fn say_who_is_left(left: &[Arc<Record>]) {
 /// ```
 pub fn set_exit_timeout(timeout: Option<Duration>) -> Result<Option<Duration>, Error> {
     timeout.map_or(Ok(()), deadline::check)?;
-    fork::prepare();
     Ok(EXIT.with(|exit| std::mem::replace(&mut exit.timeout, timeout)))
 }
 
@@ -298,7 +296,6 @@ pub fn set_exit_timeout(timeout: Option<Duration>) -> Result<Option<Duration>, E
 /// threadbare::exit_process(3);
 /// ```
 pub fn exit_process(status: i32) -> ! {
-    fork::prepare();
     let (status, exiting) = EXIT.with(|exit| {
         let first = *exit.status.get_or_insert(status);
         let status = if exit.is_exiting() { status } else { first };
@@ -325,7 +322,6 @@ impl Exit {
 
 /// `exit(status)`, by one thread at a time: the others sleep until the process has ended.
 pub(super) fn leave(status: i32) -> ! {
-    fork::prepare();
     /// Never set.
     static ENDED: RawEvent = RawEvent::new();
 

@@ -18,41 +18,21 @@
 use super::{current, exit, hooks, join, local, overflow, registry, stacks, timer};
 use crate::observe;
 use crate::primitive::thread_token;
-use std::alloc::{Layout, handle_alloc_error};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use threadbare_sys::fork::{self, Handler, Handlers};
+use threadbare_sys::fork;
 
-static HANDLERS: Handlers = Handlers::new(Some(before), Some(in_parent), Some(in_child));
+/// Runs before `main`, or in the `dlopen` of a library that this crate is linked into: a fork must
+/// not come between a thread's first use of the crate and the registration.
+// SAFETY: the section holds pointers to functions that take what libc passes or less.
+#[used]
+#[unsafe(link_section = ".init_array.00100")]
+static AT_LOAD: extern "C" fn() = register;
 
-/// Makes sure that a fork finds the crate prepared: before any of the locks is taken that `before`
-/// takes, so in whatever a program may call first, and before a first record is listed.
-///
-/// Whether it could: memory may be short. A load after the first call.
-pub(crate) fn prepare() -> bool {
-    // The generation is counted first: its handler is registered before ours.
-    fork::watch() && HANDLERS.insist()
+extern "C" fn register() {
+    fork::register(before, in_parent, in_child);
 }
-
-/// As [`prepare`], for who cannot report an error: without memory the process is aborted, as by any
-/// allocation that fails.
-pub(super) fn insist() {
-    if !prepare() {
-        handle_alloc_error(Layout::new::<[Handler; 3]>());
-    }
-}
-
-/// The thread that forks and has taken all locks; [`NOBODY`] between forks. The handlers may have
-/// been registered twice, and then are to do nothing the second time.
-static FORKS: AtomicU64 = AtomicU64::new(NOBODY);
-
-const NOBODY: u64 = 0;
 
 extern "C" fn before() {
-    let me = thread_token();
-    // Relaxed, here and below: a thread finds its own token only if it has written that itself.
-    if FORKS.load(Relaxed) == me {
-        return;
-    }
+    thread_token(); // of before the fork, since it stays the caller's (FORK-3)
     join::hold();
     stacks::hold();
     overflow::hold();
@@ -63,7 +43,6 @@ extern "C" fn before() {
     local::hold();
     current::hold();
     registry::hold();
-    FORKS.store(me, Relaxed);
 }
 
 /// Releases what `before` took.
@@ -94,18 +73,11 @@ unsafe fn let_go() {
 }
 
 extern "C" fn in_parent() {
-    if FORKS.load(Relaxed) == thread_token() {
-        FORKS.store(NOBODY, Relaxed);
-        // SAFETY: `before` ran in this thread.
-        unsafe { let_go() };
-    }
+    // SAFETY: `before` ran in this thread.
+    unsafe { let_go() };
 }
 
 extern "C" fn in_child() {
-    if FORKS.load(Relaxed) != thread_token() {
-        return;
-    }
-    FORKS.store(NOBODY, Relaxed);
     // SAFETY: `before` ran, and the child of a fork has one thread.
     let survivor = unsafe { current::survive() };
     // SAFETY: as above.

@@ -9,7 +9,7 @@
 
 use super::name::{Name, Quoted};
 use super::record::Record;
-use super::{Thread, current, fork};
+use super::{Thread, current};
 use crate::locked::Locked;
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -144,7 +144,6 @@ impl ExceptHook {
     /// before.install();
     /// ```
     pub fn install(self) -> ExceptHook {
-        fork::prepare();
         // What was there is dropped by the caller, outside the lock.
         HOOK.with(|hook| mem::replace(hook, self))
     }
@@ -194,7 +193,6 @@ pub fn set_excepthook(hook: impl Fn(&ExceptHookArgs<'_>) + Send + Sync + 'static
 /// ```
 #[must_use]
 pub fn current_excepthook() -> ExceptHook {
-    fork::prepare();
     HOOK.with(|hook| hook.clone())
 }
 

@@ -97,8 +97,6 @@ impl Record {
         plan: Plan,
         stack_size: usize,
     ) -> Record {
-        // If that fails, a start is refused.
-        super::fork::prepare();
         Record {
             token,
             lifecycle: RawLifecycle::new(),

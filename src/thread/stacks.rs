@@ -314,7 +314,6 @@ impl Class {
 /// assert_eq!(threadbare::set_stack_cache(before), 1 << 20);
 /// ```
 pub fn set_stack_cache(max_bytes: usize) -> usize {
-    super::fork::prepare();
     let (before, unused) = POOL.with(|pool| {
         pool.warm = 0;
         let unused: Vec<_> = pool.classes.iter_mut().flat_map(Class::cool).collect();

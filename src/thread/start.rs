@@ -12,7 +12,7 @@
 use super::join::OsThread;
 use super::record::{Plan, Record};
 use super::stacks::Stack;
-use super::{current, exit, fork, hooks, local, overflow};
+use super::{current, exit, hooks, local, overflow};
 use crate::error::{Error, OsError};
 use crate::observe::{self, TraceEvent};
 use std::sync::Arc;
@@ -51,16 +51,12 @@ impl Record {
     /// Makes the caller the one that starts the thread, lists it, and returns what it is to run
     /// and whether it is a daemon, which can be changed no more.
     fn begin(self: &Arc<Self>) -> Result<(Plan, bool), Error> {
-        let prepared = fork::prepare();
         self.with_list(|list, state| {
             if !self.lifecycle.is_new() {
                 return Err(Error::AlreadyStarted);
             }
             if matches!(state.plan, Plan::Used) {
                 return Err(Error::TargetUsed);
-            }
-            if !prepared {
-                return Err(Error::Start(OsError(Errno::NOMEM)));
             }
             self.lifecycle.begin();
             self.starts_here();

@@ -1,11 +1,10 @@
 //! The kernel's id of the calling thread, cached and right after a fork.
 //!
-//! The id lies in a thread-local. In the child of a fork the calling thread has a new id, so a
-//! [handler](crate::fork::Handlers) empties the cache there. Nothing is cached before that handler
-//! is in place. A child made by a bare `clone` or `_Fork` runs no such handlers and would see its
-//! parent's id; POSIX allows such a child little else than `exec`.
+//! The id lies in a thread-local. In the child of a fork the calling thread has a new id, so the
+//! handler of [`fork`] empties the cache there. A child made by a bare `clone` or `_Fork` runs no
+//! such handler and would see its parent's id; POSIX allows such a child little else than `exec`.
 
-use crate::fork::{self, Handlers};
+use crate::fork;
 use std::cell::Cell;
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed};
@@ -42,9 +41,7 @@ pub fn is_main_thread() -> bool {
             .as_raw_nonzero()
             .get()
             .unsigned_abs();
-        if FORGET.ensure() {
-            PROCESS.store(process, Relaxed);
-        }
+        PROCESS.store(process, Relaxed);
     }
     gettid() == process
 }
@@ -68,9 +65,7 @@ pub fn is_initial_thread() -> bool {
 #[cold]
 fn ask() -> u32 {
     let tid = recorded_by_libc().unwrap_or_else(from_kernel);
-    if FORGET.ensure() {
-        CACHED.set(tid);
-    }
+    CACHED.set(tid);
     tid
 }
 
@@ -118,10 +113,9 @@ fn recorded_by_libc() -> Option<u32> {
     Some(tid)
 }
 
-static FORGET: Handlers = Handlers::new(None, None, Some(forget));
-
-/// Async-signal-safe: an atomic, and a constant-initialised thread-local without a destructor.
-extern "C" fn forget() {
+/// In the child of a fork. Async-signal-safe: an atomic, and a constant-initialised thread-local
+/// without a destructor.
+pub(crate) fn forget() {
     CACHED.set(0);
     PROCESS.store(0, Relaxed);
 }

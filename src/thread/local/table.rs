@@ -17,7 +17,7 @@
 //! it.
 
 use super::slots::{self, Node, NodeOf};
-use crate::thread::{current, fork, hooks};
+use crate::thread::{current, hooks};
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -267,13 +267,12 @@ fn make() {
         TABLE.set(&raw const CLOSED);
         return;
     }
-    fork::insist();
     let table = Box::new(Table::new(generation()));
     // The allocator may use a `Local` itself; then it was first.
     if ptr::eq(TABLE.get(), &raw const FRESH) {
         TABLE.set(Box::into_raw(table));
-        // Once more: from here on a fork moves it on, but there may have been one before, by the
-        // allocator or in a signal handler.
+        // From here on a fork moves it on. One that came before, by the allocator or in a signal
+        // handler, has not.
         survive();
     }
 }
