@@ -16,10 +16,9 @@ use nix::libc;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
 use std::cell::Cell;
-use std::io::Read;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use threadbare::{
     Condition, Error, Event, Lock, RLock, Semaphore, Thread, Timer, current_thread, enumerate,
     exit, exit_process, get_native_id, main_thread, register_atexit, set_excepthook,
@@ -29,7 +28,7 @@ use threadbare::{
 /// Tells a child which case it is.
 const MARK: &str = "THREADBARE_EXIT_CASE";
 
-/// Longer than any case takes.
+/// After that a case that hangs is ended, by `SIGALRM`.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A timeout that is meant to pass.
@@ -71,28 +70,13 @@ impl Case {
 
     /// Runs the case in a process of its own; what is wrong with how that ended.
     fn check(&self) -> Result<(), String> {
-        let mut child = Command::new(std::env::current_exe().unwrap())
+        let ended = Command::new(std::env::current_exe().unwrap())
             .env(MARK, self.name)
             .env_remove("RUST_BACKTRACE")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
+            .output()
             .unwrap();
-        let begun = Instant::now();
-        let (status, has_hung) = loop {
-            if let Some(status) = child.try_wait().unwrap() {
-                break (status, false);
-            }
-            if begun.elapsed() > PATIENCE {
-                child.kill().unwrap();
-                break (child.wait().unwrap(), true);
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        };
-        let (mut said, mut complained) = (String::new(), String::new());
-        let (stdout, stderr) = (child.stdout.as_mut(), child.stderr.as_mut());
-        stdout.unwrap().read_to_string(&mut said).unwrap();
-        stderr.unwrap().read_to_string(&mut complained).unwrap();
+        let said = String::from_utf8(ended.stdout).unwrap();
+        let complained = String::from_utf8_lossy(&ended.stderr);
 
         let complains_right = if self.complains.is_empty() {
             complained.is_empty()
@@ -100,18 +84,16 @@ impl Case {
             let mut wanted = self.complains.iter();
             wanted.all(|wanted| complained.lines().any(|line| line == *wanted))
         };
-        let right = !has_hung
-            && status.code() == Some(self.status)
+        let right = ended.status.code() == Some(self.status)
             && said.lines().eq(self.says.iter().copied())
             && complains_right;
         if right {
             return Ok(());
         }
-        let hung = if has_hung { ", after it hung" } else { "" };
         Err(format!(
-            "ended with {status}{hung}\n  wanted: {}\n  said: {said:?}\n  wanted: {:?}\n  \
+            "ended with {}\n  wanted: {}\n  said: {said:?}\n  wanted: {:?}\n  \
              stderr: {complained:?}\n  wanted: {:?}",
-            self.status, self.says, self.complains
+            ended.status, self.status, self.says, self.complains
         ))
     }
 }
@@ -119,6 +101,7 @@ impl Case {
 fn main() -> ExitCode {
     if let Ok(name) = std::env::var(MARK) {
         let case = CASES.iter().find(|case| case.name == name).unwrap();
+        give_a_limit();
         (case.body)();
         return ExitCode::SUCCESS;
     }
@@ -152,6 +135,12 @@ fn main() -> ExitCode {
 }
 
 // What the cases are made of.
+
+/// Ends this process if it hangs.
+fn give_a_limit() {
+    // SAFETY: no precondition.
+    unsafe { libc::alarm(PATIENCE.as_secs() as u32) };
+}
 
 /// Writes a line to stdout at once, past buffers and whatever the end of the process does to them.
 fn say(line: &str) {
@@ -1399,6 +1388,7 @@ fn fork_and(name: &str, body: impl FnOnce()) {
     // (memory, writes) libc takes care of.
     match unsafe { fork() }.unwrap() {
         ForkResult::Child => {
+            give_a_limit(); // the parent's does not hold here
             say(name);
             body();
         }

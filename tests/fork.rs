@@ -8,66 +8,21 @@
 
 mod common;
 
+use common::forked::in_child;
 use common::{Acquire, LONG, SHORT, Tid, Worker, after, spawn, until, watchdog};
 use nix::libc;
-use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{ForkResult, fork};
 use std::mem::MaybeUninit;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use threadbare::{Barrier, CondLock, Condition, Deadline, Error, Event, Lock, RLock, Semaphore};
 
 /// So many threads wait at a fork, and so many are started in the child.
 const CROWD: usize = 8;
-
-/// Forks, runs `body` in the child, and waits for its end: it must not panic nor hang.
-#[track_caller]
-fn in_child(body: impl FnOnce()) {
-    // SAFETY: the child uses what can be used there, which is what these tests are about; glibc's
-    // allocator and threads can. It leaves by `_exit`.
-    match unsafe { fork() }.unwrap() {
-        ForkResult::Child => {
-            // The hook would print through what a vanished thread may have locked.
-            std::panic::set_hook(Box::new(|panic| tell(&format!("in the child: {panic}\n"))));
-            let failed = catch_unwind(AssertUnwindSafe(body)).is_err();
-            // SAFETY: leaves the child without running what belongs to the parent.
-            unsafe { libc::_exit(i32::from(failed)) }
-        }
-        ForkResult::Parent { child } => {
-            let start = Instant::now();
-            let mut status = WaitStatus::StillAlive;
-            while status == WaitStatus::StillAlive {
-                if start.elapsed() > Duration::from_secs(40) {
-                    kill(child, Signal::SIGKILL).unwrap();
-                    waitpid(child, None).unwrap();
-                    tell(&format!("the child of {} hangs\n", Location::caller()));
-                    panic!("the child hangs");
-                }
-                thread::sleep(Duration::from_micros(500));
-                status = waitpid(child, Some(WaitPidFlag::WNOHANG)).unwrap();
-            }
-            if status != WaitStatus::Exited(child, 0) {
-                tell(&format!(
-                    "the child of {}: {status:?}\n",
-                    Location::caller()
-                ));
-                panic!("the child failed");
-            }
-        }
-    }
-}
-
-/// Writes to stderr without any lock of std's.
-fn tell(text: &str) {
-    // SAFETY: the bytes are valid for the call.
-    unsafe { libc::write(libc::STDERR_FILENO, text.as_ptr().cast(), text.len()) };
-}
 
 /// Runs `body` in `count` threads of libc's, and `meanwhile` here, with what they are told apart by;
 /// returns when all have ended.

@@ -1,14 +1,13 @@
 //! A fork in the middle of a process's first start, in which the `SIGSEGV` handler is installed
-//! (FORK-5). In a program of its own, whose `sigaction` takes until then.
+//! (FORK-5). In a program of its own, whose `sigaction` takes as long as that.
 
 #![cfg(not(threadbare_loom))]
 
 mod common;
 
+use common::forked::{finish, start_child};
 use common::{until, watchdog};
 use nix::libc;
-use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{ForkResult, fork};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use threadbare::{Event, Thread, get_native_id};
 
@@ -58,20 +57,12 @@ fn fork_5_a_fork_in_the_middle_of_the_first_start() {
     });
     ENTERED.wait();
     FORKS.store(get_native_id(), Relaxed);
-    // SAFETY: the child does what the crate promises to work.
-    match unsafe { fork() }.unwrap() {
-        ForkResult::Child => {
-            // SAFETY: no precondition.
-            unsafe { libc::alarm(20) };
-            let thread = Thread::new(|| ());
-            let is_right = thread.start().is_ok() && thread.join().is_ok();
-            // SAFETY: leaves at once.
-            unsafe { libc::_exit(i32::from(!is_right)) }
-        }
-        ForkResult::Parent { child } => {
-            HAS_FORKED.store(true, Relaxed);
-            assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0)));
-        }
-    }
+    let child = start_child(|| {
+        let thread = Thread::new(|| ());
+        thread.start().unwrap();
+        thread.join().unwrap();
+    });
+    HAS_FORKED.store(true, Relaxed);
+    finish(child);
     first.join().unwrap();
 }

@@ -6,10 +6,10 @@
 
 mod common;
 
+use common::forked::{finish, in_child, start_child};
+use common::witness::run;
 use common::{until, watchdog};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{ForkResult, Pid, fork, getpid, write};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use nix::unistd::{ForkResult, fork, getpid};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -17,62 +17,6 @@ use threadbare::{
     Deadline, Event, Thread, Timer, active_count, current_thread, enumerate, get_ident,
     get_native_id, main_thread, register_atexit, set_excepthook, shutdown,
 };
-
-/// Runs `body` in the child of a fork, which then ends without any clean-up; a panic in it makes
-/// the test fail.
-#[track_caller]
-fn in_child(body: impl FnOnce()) {
-    finish(start_child(body));
-}
-
-/// Begins to run `body` in the child of a fork.
-fn start_child(body: impl FnOnce()) -> Pid {
-    // SAFETY: the child runs what the test is about, which is what the crate promises to work.
-    match unsafe { fork() }.unwrap() {
-        ForkResult::Parent { child } => child,
-        ForkResult::Child => {
-            // Whoever printed a panic in the parent may hold std's locks.
-            std::panic::set_hook(Box::new(|info| {
-                let place = info.location().map_or(0, |place| place.line());
-                // Nobody is there to be told if this fails.
-                let _ = write(
-                    std::io::stderr(),
-                    format!("child: line {place}\n").as_bytes(),
-                );
-            }));
-            let ended = catch_unwind(AssertUnwindSafe(body));
-            // SAFETY: leaves at once.
-            unsafe { libc::_exit(if ended.is_ok() { 0 } else { 101 }) }
-        }
-    }
-}
-
-/// Waits for a child that is to end with success.
-#[track_caller]
-fn finish(child: Pid) {
-    let mut status = WaitStatus::StillAlive;
-    until(|| {
-        status = waitpid(child, Some(WaitPidFlag::WNOHANG)).unwrap();
-        status != WaitStatus::StillAlive
-    });
-    assert_eq!(status, WaitStatus::Exited(child, 0));
-}
-
-/// Runs `target` in a thread of the crate's; fails if it panics there.
-#[track_caller]
-fn run(target: impl FnOnce() + Send + 'static) {
-    let done = Arc::new(AtomicBool::new(false));
-    let thread = Thread::new({
-        let done = done.clone();
-        move || {
-            target();
-            done.store(true, Relaxed);
-        }
-    });
-    thread.start().unwrap();
-    thread.join().unwrap();
-    assert!(done.load(Relaxed), "a check in the thread failed");
-}
 
 /// A thread that waits for the event.
 fn waiting(name: &str, daemon: bool) -> (Thread, Arc<Event>) {
@@ -149,6 +93,7 @@ fn fork_2_and_3_a_thread_of_ours_keeps_its_name_kind_daemon_flag_and_ident() {
 fn fork_4_started_threads_are_ended_in_the_child_and_unstarted_ones_can_be_started() {
     let _watchdog = watchdog();
     let (running, go) = waiting("running", false);
+    assert!(running.native_id().is_some()); // it waits until it is known
     let ended = Thread::new(|| ());
     ended.start().unwrap();
     until(|| !ended.is_alive()); // not joined

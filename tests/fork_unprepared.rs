@@ -5,10 +5,9 @@
 
 mod common;
 
+use common::forked::in_child;
 use common::{until, watchdog};
-use nix::libc;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{ForkResult, fork};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use threadbare::{
     Thread, current_excepthook, getprofile, gettrace, set_exit_timeout, set_stack_cache,
@@ -41,30 +40,10 @@ fn check(usage: fn()) {
             });
         }
         until(|| uses.load(Relaxed) >= 1000); // they are at it
-        for _ in 0..50 {
-            // SAFETY: the child does what the crate promises to work.
-            match unsafe { fork() }.unwrap() {
-                ForkResult::Child => {
-                    // SAFETY: no precondition. A child that hangs is to fail.
-                    unsafe { libc::alarm(10) };
-                    usage();
-                    // SAFETY: leaves at once.
-                    unsafe { libc::_exit(0) }
-                }
-                ForkResult::Parent { child } => {
-                    let mut ended = WaitStatus::StillAlive;
-                    until(|| {
-                        ended = waitpid(child, Some(WaitPidFlag::WNOHANG)).unwrap();
-                        ended != WaitStatus::StillAlive
-                    });
-                    if ended != WaitStatus::Exited(child, 0) {
-                        stop.store(true, Relaxed);
-                        panic!("{ended:?}");
-                    }
-                }
-            }
-        }
+        let forks = || (0..50).for_each(|_| in_child(usage));
+        let ended = catch_unwind(AssertUnwindSafe(forks));
         stop.store(true, Relaxed);
+        ended.unwrap_or_else(|payload| resume_unwind(payload));
     });
 }
 
@@ -73,16 +52,6 @@ fn fork_5_whatever_the_program_has_called_first() {
     let _watchdog = watchdog();
     // Each in a process that has not called anything yet.
     for usage in USES {
-        // SAFETY: the only other thread is the test harness's, which is not needed.
-        match unsafe { fork() }.unwrap() {
-            ForkResult::Child => {
-                let ended = std::panic::catch_unwind(|| check(usage));
-                // SAFETY: leaves at once.
-                unsafe { libc::_exit(i32::from(ended.is_err())) }
-            }
-            ForkResult::Parent { child } => {
-                assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0)));
-            }
-        }
+        in_child(|| check(usage));
     }
 }
