@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use threadbare_sys::clock;
 
 /// The largest timeout that any call accepts: 9,223,372,036 s, or 292 years (TIME-4).
@@ -104,6 +104,23 @@ impl Deadline {
         Deadline::after(duration_from_secs_f64(seconds)?)
     }
 
+    /// This point moved by `by` into the future; `NEVER` if the clock does not reach it. For what
+    /// happens again and again, without drift.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use threadbare::Deadline;
+    ///
+    /// let first = Deadline::now();
+    /// let second = first.saturating_add(Duration::from_millis(10));
+    /// assert!(second > first);
+    /// assert_eq!(first.saturating_add(Duration::MAX), Deadline::NEVER);
+    /// ```
+    #[must_use]
+    pub fn saturating_add(self, by: Duration) -> Deadline {
+        Deadline(self.0.plus(by))
+    }
+
     /// Whether the point lies behind us.
     ///
     /// ```
@@ -131,6 +148,42 @@ impl Deadline {
     #[must_use]
     pub fn remaining(self) -> Option<Duration> {
         self.0.remaining()
+    }
+}
+
+/// [`Deadline::after`], for what takes whatever can become a deadline.
+///
+/// ```
+/// use std::time::Duration;
+/// use threadbare::{Deadline, Error, Event};
+///
+/// fn wait(event: &Event, patience: impl TryInto<Deadline, Error = Error>) -> Result<bool, Error> {
+///     Ok(event.wait_until(patience.try_into()?))
+/// }
+/// assert_eq!(wait(&Event::new(), Duration::from_millis(1)), Ok(false));
+/// assert_eq!(wait(&Event::new(), Duration::MAX), Err(Error::TimeoutTooLarge));
+/// ```
+impl TryFrom<Duration> for Deadline {
+    type Error = Error;
+
+    fn try_from(timeout: Duration) -> Result<Deadline, Error> {
+        Deadline::after(timeout)
+    }
+}
+
+/// The same point; one that has passed already becomes this moment.
+///
+/// ```
+/// use std::time::{Duration, Instant};
+/// use threadbare::Deadline;
+///
+/// let deadline = Deadline::from(Instant::now() + Duration::from_secs(60));
+/// assert!(deadline.remaining() > Some(Duration::from_secs(50)));
+/// ```
+impl From<Instant> for Deadline {
+    fn from(instant: Instant) -> Deadline {
+        let left = instant.saturating_duration_since(Instant::now());
+        Deadline(clock::Deadline::after(left))
     }
 }
 

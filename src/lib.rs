@@ -151,6 +151,8 @@ pub mod compat;
 #[cfg(not(threadbare_loom))]
 mod condition;
 #[cfg(not(threadbare_loom))]
+mod condvar;
+#[cfg(not(threadbare_loom))]
 mod deadline;
 #[cfg(not(threadbare_loom))]
 mod error;
@@ -162,6 +164,10 @@ mod guard;
 mod lock;
 #[cfg(not(threadbare_loom))]
 mod locked;
+#[cfg(not(threadbare_loom))]
+mod monitor;
+#[cfg(not(threadbare_loom))]
+mod mutex;
 #[cfg(not(threadbare_loom))]
 mod observe;
 #[cfg(not(threadbare_loom))]
@@ -179,11 +185,17 @@ mod thread;
 pub use crate::{
     barrier::{Barrier, BarrierAction, NoAction},
     condition::{CondLock, Condition, OwnerProof, Truthy},
+    condvar::Condvar,
     deadline::{Deadline, TIMEOUT_MAX},
     error::{Error, ErrorKind, OsError},
     event::Event,
     guard::{Guard, Guarded},
     lock::Lock,
+    monitor::{Monitor, MonitorGuard},
+    mutex::{
+        MappedMutexGuard, MappedReentrantMutexGuard, Mutex, MutexExt, MutexGuard, RawMutex,
+        RawThreadId, ReentrantMutex, ReentrantMutexGuard,
+    },
     observe::{
         __trace_point, Object, ObjectKind, TraceEvent, TraceHook, getprofile, gettrace, setprofile,
         setprofile_all_threads, settrace, settrace_all_threads, thread_profile, thread_trace,
@@ -198,6 +210,9 @@ pub use crate::{
         shutdown, stack_size,
     },
 };
+
+#[cfg(all(feature = "arc_lock", not(threadbare_loom)))]
+pub use crate::mutex::{ArcMutexGuard, ArcReentrantMutexGuard};
 
 // The models under `tests/loom/` reach the protocols from outside.
 #[cfg(threadbare_loom)]

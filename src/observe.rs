@@ -165,10 +165,10 @@ pub struct Object {
 }
 
 impl Object {
-    pub(crate) fn new<T>(kind: ObjectKind, object: &T) -> Object {
+    pub(crate) fn new<T: ?Sized>(kind: ObjectKind, object: &T) -> Object {
         Object {
             kind,
-            address: std::ptr::from_ref(object).addr(),
+            address: std::ptr::from_ref(object).cast::<()>().addr(),
         }
     }
 }
@@ -190,6 +190,13 @@ pub enum ObjectKind {
     /// A [`Semaphore`](crate::Semaphore), also that in a
     /// [`BoundedSemaphore`](crate::BoundedSemaphore).
     Semaphore,
+    /// A [`Mutex`](crate::Mutex) or [`ReentrantMutex`](crate::ReentrantMutex), by the address of the
+    /// lock in it.
+    Mutex,
+    /// A [`Condvar`](crate::Condvar).
+    Condvar,
+    /// A [`Monitor`](crate::Monitor): its lock, or a change of its value.
+    Monitor,
     /// An [`Event`](crate::Event).
     Event,
     /// A [`Barrier`](crate::Barrier).

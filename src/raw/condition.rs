@@ -30,6 +30,8 @@
 
 mod shared;
 
+pub(crate) use shared::abort_on_unwind;
+
 use crate::primitive::{UnsafeCell, const_unless_modelled};
 use crate::raw::lock::RawLock;
 use crate::raw::park::{GaveUp, Limit};

@@ -140,12 +140,23 @@ impl RawRLock {
             // SAFETY: the caller is the owner.
             return unsafe { self.acquire_again() }.map(|()| true);
         }
+        Ok(self.try_acquire_as(me))
+    }
+
+    /// Takes the lock if it is free, and not if it is the caller's; whether it did.
+    #[inline]
+    pub fn try_acquire_free(&self) -> bool {
+        self.try_acquire_as(thread_token())
+    }
+
+    #[inline]
+    fn try_acquire_as(&self, me: u64) -> bool {
         let acquired = self.lock.try_acquire();
         if acquired {
             // SAFETY: taken just now.
             unsafe { self.own(me, 1) };
         }
-        Ok(acquired)
+        acquired
     }
 
     /// Waits for the lock. To be called when an attempt has failed, so by a thread that does not
@@ -223,6 +234,7 @@ impl RawRLock {
     ///
     /// # Safety
     /// The caller owns the lock.
+    #[inline]
     pub unsafe fn release_all(&self) -> u32 {
         debug_assert!(self.is_owned());
         // SAFETY: the caller is the owner (invariant 2).

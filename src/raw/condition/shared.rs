@@ -43,15 +43,12 @@ impl RawCondition {
         // SAFETY: the waiter is new, and leaves the queue before this call returns: a waiter that
         // was notified has been taken off, and `leave` takes off one that was not.
         self.locked(|queue| unsafe { queue.push(&waiter) });
-        let bomb = AbortOnUnwind;
-        if let Err(error) = release() {
-            std::mem::forget(bomb);
+        if let Err(error) = abort_on_unwind(release) {
             if !self.leave(&waiter) {
                 self.notify_shared(1); // what reached us was meant for one that waits
             }
             return Err(error);
         }
-        std::mem::forget(bomb);
         let mut parked = waiter.park(limit);
         if parked.is_err() && !self.leave(&waiter) {
             parked = Ok(()); // notified after all
@@ -132,11 +129,17 @@ impl RawCondition {
     }
 }
 
-/// A user's lock that panics in its release would leave a waiter queued on a stack that is gone.
-struct AbortOnUnwind;
-
-impl Drop for AbortOnUnwind {
-    fn drop(&mut self) {
-        std::process::abort();
+/// Calls `operate`, an operation of a user's lock. A panic in there ends the process: it would leave
+/// a waiter queued on a stack that is gone, or a guard of a lock that nobody holds.
+pub(crate) fn abort_on_unwind<R>(operate: impl FnOnce() -> R) -> R {
+    struct Abort;
+    impl Drop for Abort {
+        fn drop(&mut self) {
+            std::process::abort();
+        }
     }
+    let abort = Abort;
+    let result = operate();
+    std::mem::forget(abort);
+    result
 }
