@@ -8,14 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
-use threadbare::{Deadline, Error, Thread, enumerate, get_ident};
-
-use crate::guarded::Guarded;
+use threadbare::{Deadline, Error, Mutex, Thread, enumerate, get_ident};
 
 pub struct Client {
     pub id: u64,
     pub stream: TcpStream,
-    pub name: Guarded<Vec<u8>>,
+    pub name: Mutex<Vec<u8>>,
     address: SocketAddr,
     since: Instant,
 }
@@ -25,7 +23,7 @@ pub struct Client {
 pub struct Clients {
     /// By the ident of the thread that serves the client. The threads themselves are not kept:
     /// `enumerate` knows which there are.
-    connected: Guarded<BTreeMap<u64, Arc<Client>>>,
+    connected: Mutex<BTreeMap<u64, Arc<Client>>>,
     /// Clients so far.
     pub total: AtomicU64,
 }
@@ -44,7 +42,7 @@ impl Clients {
         Arc::new(Client {
             id: self.total.fetch_add(1, Relaxed) + 1,
             stream,
-            name: Guarded::default(),
+            name: Mutex::default(),
             address,
             since: Instant::now(),
         })

@@ -10,10 +10,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use nix::fcntl::{Flock, FlockArg};
+use threadbare::Monitor;
 
 use crate::config::replay_limits;
 use crate::frame::{Command, CommandBuffer, InputMemory};
-use crate::guarded::Watched;
 use crate::sync::DelayedSync;
 
 /// The most that waits to be written; then commands wait for the writer.
@@ -28,7 +28,7 @@ pub struct LogFailed;
 
 pub struct Log {
     /// `None` without a log file.
-    queue: Option<Watched<Queue>>,
+    queue: Option<Monitor<Queue>>,
 }
 
 #[derive(Default)]
@@ -41,7 +41,7 @@ struct Queue {
 impl Log {
     pub fn new(to_a_file: bool) -> Log {
         Log {
-            queue: to_a_file.then(|| Watched::new(Queue::default())),
+            queue: to_a_file.then(|| Monitor::new(Queue::default())),
         }
     }
 
@@ -50,21 +50,22 @@ impl Log {
         let Some(queue) = &self.queue else {
             return Ok(());
         };
-        queue.wait_for(|queue| {
-            if queue.failed {
-                return Some(Err(LogFailed));
-            }
-            (queue.records.len() < MOST_QUEUED).then(|| {
-                encode(record, &mut queue.records);
-                Ok(())
-            })
-        })
+        let mut queue = queue.lock();
+        queue.wait_while(|queue| !queue.failed && queue.records.len() >= MOST_QUEUED);
+        if queue.failed {
+            return Err(LogFailed);
+        }
+        encode(record, &mut queue.records);
+        queue.notify_all();
+        Ok(())
     }
 
     /// Lets the writer end once it has written everything.
     pub fn close(&self) {
         if let Some(queue) = &self.queue {
-            queue.change(|queue| queue.closing = true);
+            let mut queue = queue.lock();
+            queue.closing = true;
+            queue.notify_all();
         }
     }
 
@@ -78,14 +79,14 @@ impl Log {
         let sync = DelayedSync::new(file.clone(), |error| self.fail(error));
         let mut batch = Vec::new();
         loop {
-            let ending = queue.wait_for(|queue| {
-                let work = queue.closing || !queue.records.is_empty() && !queue.failed;
-                work.then(|| {
-                    // After a failure the batch still holds what could not be written.
-                    batch.append(&mut queue.records);
-                    queue.closing
-                })
-            });
+            let ending = {
+                let mut queue = queue.lock();
+                queue.wait_while(|it| !it.closing && (it.records.is_empty() || it.failed));
+                // After a failure the batch still holds what could not be written.
+                batch.append(&mut queue.records);
+                queue.notify_all();
+                queue.closing
+            };
             if !batch.is_empty() {
                 match write_batch(&file, &batch) {
                     Ok(()) => {
@@ -99,10 +100,10 @@ impl Log {
             if ending {
                 sync.end();
                 // What came after the last batch is lost, and whatever comes now is refused.
-                let is_lost = |queue: &mut Queue| {
-                    replace(&mut queue.failed, true) || !queue.records.is_empty()
-                };
-                return !queue.change(is_lost);
+                let mut queue = queue.lock();
+                let is_lost = replace(&mut queue.failed, true) || !queue.records.is_empty();
+                queue.notify_all();
+                return !is_lost;
             }
         }
     }
@@ -112,7 +113,11 @@ impl Log {
         let Some(queue) = &self.queue else {
             return;
         };
-        if !queue.change(|queue| replace(&mut queue.failed, true)) {
+        let mut queue = queue.lock();
+        let has_failed = replace(&mut queue.failed, true);
+        queue.notify_all();
+        drop(queue);
+        if !has_failed {
             complain!("the log cannot be written, writes are refused: {error}");
         }
     }

@@ -21,7 +21,6 @@ mod command;
 mod config;
 mod connection;
 mod frame;
-mod guarded;
 mod log;
 mod reply;
 mod server;

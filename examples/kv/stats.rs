@@ -6,9 +6,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use threadbare::{Local, get_ident};
-
-use crate::guarded::Guarded;
+use threadbare::{Local, Mutex, get_ident};
 
 /// All that was counted, up to some moment.
 #[derive(Clone, Copy, Default)]
@@ -34,7 +32,7 @@ struct Tallies {
     ended: Counts,
 }
 
-static TALLIES: Guarded<Tallies> = Guarded::new(Tallies {
+static TALLIES: Mutex<Tallies> = Mutex::new(Tallies {
     running: BTreeMap::new(),
     ended: Counts {
         commands: 0,

@@ -9,7 +9,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::guarded::{Guarded, Held};
+use threadbare::{Mutex, MutexGuard};
+
 use crate::log::{Log, LogFailed};
 
 const SHARDS: usize = 64;
@@ -28,7 +29,7 @@ pub fn now() -> UnixMillis {
 }
 
 pub struct Store {
-    shards: [Guarded<Shard>; SHARDS],
+    shards: [Mutex<Shard>; SHARDS],
     hasher: RandomState,
     log: Log,
 }
@@ -48,14 +49,14 @@ pub struct Shard {
 
 /// A locked shard, and the log that its writes go to.
 pub struct Locked<'a> {
-    shard: Held<'a, Shard>,
+    shard: MutexGuard<'a, Shard>,
     log: &'a Log,
 }
 
 impl Store {
     pub fn new(log: Log) -> Store {
         Store {
-            shards: std::array::from_fn(|_| Guarded::new(Shard::default())),
+            shards: std::array::from_fn(|_| Mutex::new(Shard::default())),
             hasher: RandomState::new(),
             log,
         }

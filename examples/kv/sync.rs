@@ -7,9 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::fcntl::Flock;
-use threadbare::{Error, Timer};
-
-use crate::guarded::Guarded;
+use threadbare::{Error, Mutex, Timer};
 
 /// How long what was written waits to be synced, together with all that is written meanwhile.
 const DELAY: Duration = Duration::from_secs(1);
@@ -18,7 +16,7 @@ pub struct DelayedSync {
     file: Arc<Flock<File>>,
     /// Told of every sync that fails.
     failed: Box<dyn Fn(&io::Error) + Send + Sync>,
-    pending: Guarded<Pending>,
+    pending: Mutex<Pending>,
 }
 
 #[derive(Default)]
@@ -38,7 +36,7 @@ impl DelayedSync {
         Arc::new(DelayedSync {
             file,
             failed: Box::new(failed),
-            pending: Guarded::default(),
+            pending: Mutex::default(),
         })
     }
 
