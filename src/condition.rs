@@ -5,7 +5,7 @@ use crate::deadline::{self, Deadline};
 use crate::error::Error;
 use crate::guard::{Guard, sealed};
 use crate::lock::Lock;
-use crate::observe::{self, Object, ObjectKind, TraceEvent};
+use crate::observe::{self, Object, ObjectKind};
 use crate::raw::condition::RawCondition;
 use crate::raw::park::Limit;
 use crate::raw::rlock::RawRLock;
@@ -693,14 +693,7 @@ impl<L: CondLock> Condition<L> {
             Some(lock) => unsafe { self.raw.notify_owned(lock, n) },
             None => self.raw.notify_shared(n),
         };
-        if notified > 0 {
-            let object = Object::new(ObjectKind::Condition, self);
-            observe::emit(&TraceEvent::Wake {
-                object,
-                count: notified,
-            });
-        }
-        Ok(notified)
+        Ok(observe::woken(ObjectKind::Condition, self, notified))
     }
 
     /// [`notify`](Condition::notify) for one thread.

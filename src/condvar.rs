@@ -3,7 +3,7 @@
 use crate::blocking;
 use crate::deadline::Deadline;
 use crate::error::Error;
-use crate::observe::{self, Object, ObjectKind, TraceEvent};
+use crate::observe::{self, Object, ObjectKind};
 use crate::raw::condition::{RawCondition, abort_on_unwind};
 use crate::raw::park::{GaveUp, Limit};
 use lock_api::{MutexGuard, RawMutex};
@@ -305,14 +305,7 @@ impl Condvar {
     #[inline]
     pub fn notify(&self, n: usize) -> usize {
         let notified = self.raw.notify_shared(n);
-        if notified > 0 {
-            let object = Object::new(ObjectKind::Condvar, self);
-            observe::emit(&TraceEvent::Wake {
-                object,
-                count: notified,
-            });
-        }
-        notified
+        observe::woken(ObjectKind::Condvar, self, notified)
     }
 
     /// [`notify`](Condvar::notify) for all who wait now.

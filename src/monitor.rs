@@ -3,7 +3,7 @@
 use crate::blocking;
 use crate::deadline::Deadline;
 use crate::error::Error;
-use crate::observe::{self, Object, ObjectKind, TraceEvent};
+use crate::observe::{self, Object, ObjectKind};
 use crate::raw::condition::RawCondition;
 use crate::raw::park::{GaveUp, Limit};
 use crate::raw::rlock::RawRLock;
@@ -539,14 +539,7 @@ impl<'a, T: ?Sized> MonitorGuard<'a, T> {
         let Monitor { lock, changed, .. } = self.monitor;
         // SAFETY: as in `wait_within`.
         let notified = unsafe { changed.notify_owned(lock, n) };
-        if notified > 0 {
-            let object = Object::new(ObjectKind::Monitor, self.monitor);
-            observe::emit(&TraceEvent::Wake {
-                object,
-                count: notified,
-            });
-        }
-        notified
+        observe::woken(ObjectKind::Monitor, self.monitor, notified)
     }
 
     /// [`notify`](MonitorGuard::notify) for all who wait now.

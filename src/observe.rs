@@ -354,6 +354,16 @@ pub(crate) fn blocking<R>(
     result
 }
 
+/// Tells that `count` threads were notified that wait for `object`; returns `count`.
+#[inline]
+pub(crate) fn woken<T: ?Sized>(kind: ObjectKind, object: &T, count: usize) -> usize {
+    if count > 0 {
+        let object = Object::new(kind, object);
+        emit(&TraceEvent::Wake { object, count });
+    }
+    count
+}
+
 /// Calls `access` with what is stored, under its lock.
 fn stored<R>(access: impl FnOnce(&mut Slots) -> R) -> R {
     STORED.with(access)
