@@ -8,7 +8,10 @@ use std::ffi::c_void;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
-use threadbare::{Event, Local, Lock, RLock, Semaphore, Thread};
+use threadbare::{
+    Condition, Condvar, Event, Local, Lock, Monitor, Mutex, RLock, ReentrantMutex, Semaphore,
+    Thread,
+};
 use threadbare_sys::clone::Bare;
 use threadbare_sys::stack::{Layout, MIN_STACK, Slab};
 
@@ -44,6 +47,12 @@ fn lock(c: &mut Criterion) {
         black_box(&semaphore).acquire();
         let _ = black_box(&semaphore).release();
     });
+    let mutex = Mutex::new(());
+    bench("Mutex", &|| drop(black_box(&mutex).lock()));
+    let reentrant = ReentrantMutex::new(());
+    bench("ReentrantMutex", &|| drop(black_box(&reentrant).lock()));
+    let monitor = Monitor::new(());
+    bench("Monitor", &|| drop(black_box(&monitor).lock()));
     let std = std::sync::Mutex::new(());
     bench("std::sync::Mutex", &|| drop(black_box(&std).lock()));
     let parking_lot = parking_lot::Mutex::new(());
@@ -70,10 +79,39 @@ fn lock(c: &mut Criterion) {
             let _ = black_box(&rlock).release();
         });
     });
+    let reentrant = ReentrantMutex::new(());
+    let _held = reentrant.lock();
+    group.bench_function("ReentrantMutex", |b| {
+        b.iter(|| drop(black_box(&reentrant).lock()));
+    });
     let reentrant = parking_lot::ReentrantMutex::new(());
     let _held = reentrant.lock();
     group.bench_function("parking_lot::ReentrantMutex", |b| {
         b.iter(|| drop(black_box(&reentrant).lock()));
+    });
+    group.finish();
+}
+
+/// With the lock held, for those that ask for that.
+fn notify(c: &mut Criterion) {
+    let mut group = c.benchmark_group("notify without waiters");
+    let monitor = Monitor::new(());
+    let guard = monitor.lock();
+    group.bench_function("Monitor", |b| b.iter(|| black_box(&guard).notify_one()));
+    let condition = Condition::new();
+    let _guard = condition.guard();
+    group.bench_function("Condition", |b| {
+        b.iter(|| black_box(&condition).notify_one());
+    });
+    let condvar = Condvar::new();
+    group.bench_function("Condvar", |b| b.iter(|| black_box(&condvar).notify_one()));
+    let std = std::sync::Condvar::new();
+    group.bench_function("std::sync::Condvar", |b| {
+        b.iter(|| black_box(&std).notify_one());
+    });
+    let parking_lot = parking_lot::Condvar::new();
+    group.bench_function("parking_lot::Condvar", |b| {
+        b.iter(|| black_box(&parking_lot).notify_one());
     });
     group.finish();
 }
@@ -169,6 +207,7 @@ fn local(c: &mut Criterion) {
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     lock(&mut criterion);
+    notify(&mut criterion);
     event(&mut criterion);
     thread(&mut criterion);
     local(&mut criterion);
