@@ -11,6 +11,7 @@ mod name;
 mod overflow;
 mod record;
 mod registry;
+mod settings;
 mod stacks;
 mod start;
 mod timer;
@@ -24,6 +25,7 @@ pub use hooks::{
 };
 pub use local::Local;
 pub use overflow::set_overflow_report;
+pub use settings::{Scheduling, Signals};
 pub use stacks::set_stack_cache;
 pub use timer::Timer;
 
@@ -162,8 +164,9 @@ impl Thread {
     ///
     /// # Errors
     /// [`Error::AlreadyStarted`] if it was started before, also by another thread at this moment
-    /// (THR-8). [`Error::Start`] if the operating system refuses: the thread is as before and may
-    /// be started again (THR-9). [`Error::TargetUsed`] after a [`run`](Thread::run).
+    /// (THR-8). [`Error::Start`] if the operating system refuses the thread, or what its
+    /// [`Builder`] asks for it: the thread is as before and may be started again (THR-9).
+    /// [`Error::TargetUsed`] after a [`run`](Thread::run).
     ///
     /// ```
     /// use threadbare::{Error, Thread};

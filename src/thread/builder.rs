@@ -2,12 +2,14 @@
 
 use super::name::Name;
 use super::record::{Kind, Plan, Record, Target};
+use super::settings::{Scheduling, Signals};
 use super::{Thread, current};
 use crate::error::Error;
 use crate::primitive::fresh_token;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use threadbare_sys::settings::Settings;
 use threadbare_sys::stack::MIN_STACK;
 use threadbare_sys::tid;
 
@@ -48,6 +50,7 @@ pub struct Builder {
     target_name: Option<String>,
     daemon: Option<bool>,
     stack_size: usize,
+    settings: Settings,
     target: Option<Target>,
 }
 
@@ -63,6 +66,7 @@ impl Builder {
             target_name: None,
             daemon: None,
             stack_size: 0,
+            settings: Settings::INHERITED,
             target: None,
         }
     }
@@ -120,6 +124,91 @@ impl Builder {
         self
     }
 
+    /// Which signals the thread takes. Unless said, those that the thread that starts it takes.
+    ///
+    /// With [`Signals::BlockAll`] none reaches the new thread before they are blocked. That costs
+    /// two system calls more; the thread that starts it has its signals blocked for those
+    /// microseconds, and then its own mask again.
+    ///
+    /// ```
+    /// use nix::sys::signal::{SigSet, Signal};
+    /// use threadbare::{Signals, Thread};
+    ///
+    /// let thread = Thread::builder()
+    ///     .signals(Signals::BlockAll)
+    ///     .target(|| assert!(SigSet::thread_get_mask().unwrap().contains(Signal::SIGTERM)))
+    ///     .spawn()?;
+    /// thread.join()?;
+    /// # Ok::<(), threadbare::Error>(())
+    /// ```
+    pub fn signals(mut self, signals: Signals) -> Builder {
+        self.settings.blocks_signals = signals == Signals::BlockAll;
+        self
+    }
+
+    /// The CPUs that the thread may run on, by the numbers that the kernel gives them: those of
+    /// `/proc/cpuinfo`, from 0. Unless said, those of the thread that starts it.
+    ///
+    /// The thread is bound before its first step, and what it starts is bound as it is. It must be
+    /// able to run on each of these CPUs: where sched_setaffinity(2) passes over those that it
+    /// cannot, [`start`](Thread::start) errs. Four system calls more, three of the thread that
+    /// starts it.
+    ///
+    /// # Errors
+    /// None here. `start` gives [`Error::Start`] with `EINVAL` if there is no CPU in `cpus`, or one
+    /// that does not exist, is offline, or is kept from the process by its cpuset(7), as that of
+    /// a container.
+    ///
+    /// ```
+    /// use nix::libc;
+    /// use threadbare::{Error, Thread};
+    ///
+    /// // SAFETY: no precondition.
+    /// let cpu = unsafe { libc::sched_getcpu() } as usize; // one that there is
+    /// let thread = Thread::builder()
+    ///     .affinity([cpu])
+    ///     // SAFETY: no precondition.
+    ///     .target(move || assert_eq!(unsafe { libc::sched_getcpu() } as usize, cpu))
+    ///     .spawn()?;
+    /// thread.join()?;
+    ///
+    /// let Err(Error::Start(refused)) = Thread::builder().affinity([cpu, 100_000]).spawn() else {
+    ///     panic!("a large machine")
+    /// };
+    /// assert_eq!(refused.raw_os_error(), libc::EINVAL);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn affinity(mut self, cpus: impl IntoIterator<Item = usize>) -> Builder {
+        self.settings.cpus = Some(Box::new(cpus.into_iter().collect()));
+        self
+    }
+
+    /// How the kernel schedules the thread. Unless said, as the one that starts it.
+    ///
+    /// It holds before the thread's first step. Three system calls more, two of the thread that
+    /// starts it.
+    ///
+    /// # Errors
+    /// None here. `start` gives [`Error::Start`] with `EPERM` if the priority is above the limit
+    /// `RLIMIT_RTPRIO`, which is 0 for most users, and the process has no `CAP_SYS_NICE`; with
+    /// `EINVAL` if it is not from 1 to 99 (sched(7)).
+    ///
+    /// ```
+    /// use threadbare::{Error, Scheduling, Thread};
+    ///
+    /// let thread = Thread::builder().scheduling(Scheduling::Fifo(10)).build()?;
+    /// match thread.start() {
+    ///     Ok(()) => thread.join()?,
+    ///     Err(Error::Start(refused)) => println!("not for this user: {refused}"),
+    ///     Err(other) => return Err(other),
+    /// }
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn scheduling(mut self, scheduling: Scheduling) -> Builder {
+        self.settings.scheduling = scheduling.setting();
+        self
+    }
+
     /// What the thread runs. Without a target it ends at once (THR-2).
     ///
     /// ```
@@ -166,7 +255,7 @@ impl Builder {
     }
 
     pub(super) fn finish(self) -> Thread {
-        let record = Record::new(
+        let mut record = Record::new(
             fresh_token(),
             self.kind,
             Name::new(self.name, self.target_name.as_deref()),
@@ -174,6 +263,7 @@ impl Builder {
             self.target.map_or(Plan::Nothing, Plan::Target),
             self.stack_size,
         );
+        record.settings = self.settings;
         Thread::of(Arc::new(record))
     }
 }
@@ -185,6 +275,7 @@ impl fmt::Debug for Builder {
             .field("target_name", &self.target_name)
             .field("daemon", &self.daemon)
             .field("stack_size", &self.stack_size)
+            .field("settings", &self.settings)
             .finish_non_exhaustive()
     }
 }

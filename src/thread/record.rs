@@ -9,6 +9,7 @@ use crate::raw::lifecycle::RawLifecycle;
 use std::cell::UnsafeCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use threadbare_sys::settings::Settings;
 use threadbare_sys::{fork, name};
 
 /// No generation of forks.
@@ -23,6 +24,8 @@ pub(crate) struct Record {
     pub(super) lifecycle: RawLifecycle,
     /// Usable bytes; 0 for what `set_stack_size` says at the start.
     pub(super) stack_size: usize,
+    /// What it has otherwise than the thread that starts it.
+    pub(super) settings: Settings,
     /// The [`fork::generation`] in which the thread runs: in a later one it is not there.
     generation: AtomicU32,
     /// That in which this crate started it.
@@ -101,6 +104,7 @@ impl Record {
             token,
             lifecycle: RawLifecycle::new(),
             stack_size,
+            settings: Settings::INHERITED,
             generation: AtomicU32::new(fork::generation()),
             started_in: AtomicU32::new(NEVER),
             os: Locked::new(None),

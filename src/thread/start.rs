@@ -74,7 +74,7 @@ impl Record {
         overflow::prepare();
         // Joiners wait for this lock, so they find the thread once it is known.
         self.os.with(|os| {
-            let thread = launch(self.clone(), plan)?;
+            let thread = launch(self, plan)?;
             *os = Some(thread);
             Ok(())
         })
@@ -82,19 +82,19 @@ impl Record {
 }
 
 /// Makes the kernel thread. On refusal the plan comes back.
-fn launch(record: Arc<Record>, plan: Plan) -> Result<OsThread, (Errno, Plan)> {
+fn launch(record: &Arc<Record>, plan: Plan) -> Result<OsThread, (Errno, Plan)> {
     let stack = match Stack::take(record.usable_stack()) {
         Ok(stack) => stack,
         Err(errno) => return Err((errno, plan)),
     };
     let region = stack.region();
     let packet = Packet {
-        record,
+        record: record.clone(),
         plan,
         region,
     };
     // SAFETY: `OsThread` keeps the stack, whose guards are installed, until it has been joined.
-    match unsafe { pthread::start(&region, packet, run) } {
+    match unsafe { pthread::start(&region, &record.settings, packet, run) } {
         Ok(thread) => Ok(OsThread::new(thread, stack)),
         Err((errno, packet)) => Err((errno, packet.plan)),
     }

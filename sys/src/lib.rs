@@ -12,6 +12,7 @@
 //! | [`tid`] | the kernel's thread id, cached |
 //! | [`stack`] | mappings for thread stacks, with guard pages |
 //! | [`pthread`] | start a thread on such a stack, join it |
+//! | [`settings`] | its signal mask, CPUs and scheduling |
 //! | [`clone`] | start one that libc does not know of, for next to nothing |
 //! | [`exit`] | handlers of the end of the process |
 //! | [`key`] | being told of the end of a thread |
@@ -40,6 +41,7 @@ pub mod name;
 pub mod overflow;
 pub mod pthread;
 pub mod sched;
+pub mod settings;
 pub mod stack;
 pub mod tid;
 
@@ -52,6 +54,14 @@ fn checked(result: libc::c_int) -> Result<(), Errno> {
         Err(last_errno())
     } else {
         Ok(())
+    }
+}
+
+/// Turns the return value of a pthread call, which is an error number, into a `Result`.
+fn returned(result: libc::c_int) -> Result<(), Errno> {
+    match result {
+        0 => Ok(()),
+        errno => Err(Errno::from_raw_os_error(errno)),
     }
 }
 

@@ -3,17 +3,25 @@
 //! They are pthreads and not bare `clone`s because Rust code needs what libc sets up for a thread:
 //! thread-locals and their destructors, `errno`, cancellation of its caches at exit.
 
-use crate::Errno;
 use crate::clock::Deadline;
+use crate::settings::{Blocked, Settings};
 use crate::stack::{PACKET_ALIGN, PACKET_LEN, Region};
+use crate::{Errno, futex, returned};
 use std::mem::{MaybeUninit, align_of, size_of};
+use std::sync::atomic::{AtomicU32, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 
 /// What a starting thread finds above its stack.
 #[repr(C)]
 struct Packet<P> {
     entry: fn(P),
+    gate: AtomicU32,
     value: P,
 }
+
+/// The gate's states: the new thread waits there, may go on, or has to end.
+const SHUT: u32 = 0;
+const OPEN: u32 = 1;
+const REFUSED: u32 = 2;
 
 /// A thread that was started and whose kernel thread has not been waited for yet.
 ///
@@ -36,12 +44,15 @@ unsafe extern "C" {
 /// `entry(packet)`.
 ///
 /// The packet travels in the region, so nothing is allocated. Six system calls in glibc 2.36:
-/// `clone3`, and three `rt_sigprocmask`, `set_robust_list`, `rseq` around it and in the child. The
-/// new thread has the caller's signal mask.
+/// `clone3`, and three `rt_sigprocmask`, `set_robust_list`, `rseq` around it and in the child. What
+/// `settings` do not say the thread has from the caller. Blocking signals takes two more; CPUs and
+/// scheduling take what they say and two futex calls, since the thread waits until they are set. The
+/// caller does not wait for it.
 ///
 /// # Errors
 /// The packet comes back with `EAGAIN` (a limit on threads: `RLIMIT_NPROC`, `threads-max`,
-/// `pid_max`, a cgroup's), `ENOMEM`, `EINVAL` (the stack is too small for libc) or `EPERM`.
+/// `pid_max`, a cgroup's), `ENOMEM`, or `EINVAL` (the stack is too small for libc); with `EINVAL` or
+/// `EPERM` if the kernel refuses the settings: then the kernel thread was made, and is gone again.
 ///
 /// # Safety
 /// Until the thread has been joined, `region`'s memory is mapped and nobody else touches it; its
@@ -51,6 +62,7 @@ unsafe extern "C" {
 /// `entry` must not unwind: that aborts the process.
 pub unsafe fn start<P: Send + 'static>(
     region: &Region,
+    settings: &Settings,
     packet: P,
     entry: fn(P),
 ) -> Result<Pthread, (Errno, P)> {
@@ -62,14 +74,17 @@ pub unsafe fn start<P: Send + 'static>(
         Err(errno) => return Err((errno, packet)),
     };
     let place = region.packet().cast::<Packet<P>>();
+    let is_to_wait = settings.are_for_a_thread_that_waits();
     // SAFETY: `place` is aligned and large enough (asserted above), and the region is ours alone.
     unsafe {
         place.write(Packet {
             entry,
+            gate: AtomicU32::new(if is_to_wait { SHUT } else { OPEN }),
             value: packet,
         })
     };
     let mut thread = MaybeUninit::uninit();
+    let blocked = settings.blocks_signals.then(Blocked::new);
     // SAFETY: the attributes are initialised; the trampoline takes the packet that `place` holds,
     // once, and the caller keeps the region for the thread.
     let result = unsafe {
@@ -80,18 +95,50 @@ pub unsafe fn start<P: Send + 'static>(
             place.cast(),
         )
     };
-    if result != 0 {
+    drop(blocked);
+    if let Err(errno) = returned(result) {
         // SAFETY: no thread was started, so the packet lies where it was written.
         let packet = unsafe { place.read() };
-        return Err((Errno::from_raw_os_error(result), packet.value));
+        return Err((errno, packet.value));
     }
     // SAFETY: pthread_create returned 0, so it stored the thread.
-    Ok(Pthread(unsafe { thread.assume_init() }))
+    let thread = Pthread(unsafe { thread.assume_init() });
+    if !is_to_wait {
+        return Ok(thread);
+    }
+    // SAFETY: just started, joinable, and joined by nobody.
+    let applied = unsafe { settings.apply(thread.0) };
+    // SAFETY: in the packet, which is there until the thread is let go.
+    let gate = unsafe { &raw const (*place).gate };
+    let state = if applied.is_ok() { OPEN } else { REFUSED };
+    // SAFETY: as above. Release: pairs with the Acquire in `trampoline`, so that the thread takes
+    // the packet after this. It may be gone afterwards; the wake uses the address only.
+    unsafe { (*gate).store(state, Release) };
+    futex::wake(gate, 1);
+    let Err(errno) = applied else {
+        return Ok(thread);
+    };
+    let joined = thread.join();
+    assert!(joined.is_ok(), "a thread that waits for nobody is joined");
+    // SAFETY: the thread has ended and left the packet where it was written.
+    let packet = unsafe { place.read() };
+    Err((errno, packet.value))
 }
 
 extern "C" fn trampoline<P>(place: *mut libc::c_void) -> *mut libc::c_void {
-    // SAFETY: `start` wrote a `Packet<P>` here for this thread, which reads it once.
-    let packet = unsafe { place.cast::<Packet<P>>().read() };
+    let place = place.cast::<Packet<P>>();
+    // SAFETY: `start` wrote a packet here, which is there until this thread takes it or ends.
+    let gate = unsafe { &(*place).gate };
+    // Acquire: pairs with the Release in `start`.
+    while gate.load(Acquire) == SHUT {
+        let _ = futex::wait(gate, SHUT, None);
+    }
+    // Relaxed: the value stands for itself, and does not change any more.
+    if gate.load(Relaxed) == REFUSED {
+        return std::ptr::null_mut();
+    }
+    // SAFETY: `start` wrote the packet for this thread, which reads it once.
+    let packet = unsafe { place.read() };
     (packet.entry)(packet.value);
     std::ptr::null_mut()
 }
@@ -107,7 +154,7 @@ impl Pthread {
     pub fn join(self) -> Result<(), Pthread> {
         // SAFETY: the thread is joinable; it counts as joined only if the call succeeds.
         let result = unsafe { libc::pthread_join(self.0, std::ptr::null_mut()) };
-        if result == 0 { Ok(()) } else { Err(self) }
+        returned(result).map_err(|_| self)
     }
 
     /// `pthread_tryjoin_np(thread, NULL)`: joins the thread if it is gone, else gives it back.
@@ -118,7 +165,7 @@ impl Pthread {
     pub fn try_join(self) -> Result<(), Pthread> {
         // SAFETY: the thread is joinable; it counts as joined only if the call succeeds.
         let result = unsafe { libc::pthread_tryjoin_np(self.0, std::ptr::null_mut()) };
-        if result == 0 { Ok(()) } else { Err(self) }
+        returned(result).map_err(|_| self)
     }
 
     /// `pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, deadline)`: waits until the kernel
@@ -139,7 +186,7 @@ impl Pthread {
         // SAFETY: as in `try_join`; `point` is a valid time and outlives the call.
         let result =
             unsafe { pthread_clockjoin_np(self.0, nothing, libc::CLOCK_MONOTONIC, &point) };
-        if result == 0 { Ok(()) } else { Err(self) }
+        returned(result).map_err(|_| self)
     }
 }
 
@@ -150,20 +197,13 @@ impl Attributes {
     fn with_stack(region: &Region) -> Result<Attributes, Errno> {
         let mut attributes = MaybeUninit::uninit();
         // SAFETY: the call initialises what it is given; in glibc it cannot fail.
-        let result = unsafe { libc::pthread_attr_init(attributes.as_mut_ptr()) };
-        if result != 0 {
-            return Err(Errno::from_raw_os_error(result));
-        }
+        returned(unsafe { libc::pthread_attr_init(attributes.as_mut_ptr()) })?;
         // SAFETY: pthread_attr_init returned 0.
         let mut attributes = Attributes(unsafe { attributes.assume_init() });
         let (base, len) = (region.stack.cast(), region.stack_len);
         // SAFETY: the attributes are initialised; the stack is only noted here.
-        let result = unsafe { libc::pthread_attr_setstack(&mut attributes.0, base, len) };
-        if result == 0 {
-            Ok(attributes)
-        } else {
-            Err(Errno::from_raw_os_error(result))
-        }
+        returned(unsafe { libc::pthread_attr_setstack(&mut attributes.0, base, len) })?;
+        Ok(attributes)
     }
 }
 
@@ -180,7 +220,6 @@ mod tests {
     use crate::stack::{Layout, MIN_STACK, Slab};
     use memoffset::{offset_of, span_of};
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicU32, Ordering::Acquire, Ordering::Release};
     use std::time::Duration;
 
     #[derive(Debug)]
@@ -213,7 +252,8 @@ mod tests {
     fn a_thread_runs_its_packet_and_is_joined() {
         let (slab, job) = (slab(), job());
         // SAFETY: `slab` lives until the thread has been joined below.
-        let thread = unsafe { start(&slab.region(0), job.clone(), run) }.unwrap();
+        let thread =
+            unsafe { start(&slab.region(0), &Settings::INHERITED, job.clone(), run) }.unwrap();
         let thread = thread.try_join().expect_err("it waits for `go`");
         let soon = Deadline::after(Duration::from_millis(2));
         let thread = thread.join_until(soon).expect_err("it waits for `go`");
@@ -226,6 +266,25 @@ mod tests {
     }
 
     #[test]
+    fn a_thread_whose_settings_are_refused_is_gone_and_its_packet_is_back() {
+        let (slab, job) = (slab(), job());
+        let settings = |cpus: &[usize]| Settings {
+            blocks_signals: true,
+            cpus: Some(Box::new(cpus.iter().copied().collect())),
+            scheduling: None,
+        };
+        for cpus in [&[][..], &[8191], &[8192]] {
+            let settings = settings(cpus);
+            // SAFETY: nobody else uses `slab`; no thread runs there after a refusal.
+            let refused = unsafe { start(&slab.region(0), &settings, job.clone(), run) };
+            let (errno, packet) = refused.expect_err("there is no such CPU");
+            assert_eq!(errno, Errno::INVAL);
+            assert_eq!(Arc::strong_count(&packet), 2, "it came back as it was");
+        }
+        assert_eq!(job.ran_on.load(Acquire), 0);
+    }
+
+    #[test]
     fn a_thread_runs_on_the_stack_it_was_given() {
         static LOCAL: AtomicU32 = AtomicU32::new(0);
         fn look((from, to): (usize, usize)) {
@@ -234,16 +293,18 @@ mod tests {
         }
         let slab = slab();
         let stack = slab.region(0).stack();
+        let (inherited, packet) = (Settings::INHERITED, (stack.start, stack.end));
         // SAFETY: `slab` lives until the thread has been joined.
-        let thread = unsafe { start(&slab.region(0), (stack.start, stack.end), look) }.unwrap();
+        let thread = unsafe { start(&slab.region(0), &inherited, packet, look) }.unwrap();
         assert!(thread.join_until(Deadline::NEVER).is_ok());
         assert_eq!(LOCAL.load(Acquire), 1);
     }
 
     #[test]
     fn the_packet_is_laid_out_as_the_trampoline_reads_it() {
-        type Largest = Packet<[u64; PACKET_LEN / 8 - 1]>;
+        type Largest = Packet<[u64; PACKET_LEN / 8 - 2]>;
         assert_eq!(offset_of!(Largest, entry), 0);
-        assert_eq!(span_of!(Largest, value), 8..PACKET_LEN);
+        assert_eq!(span_of!(Largest, gate), 8..12);
+        assert_eq!(span_of!(Largest, value), 16..PACKET_LEN);
     }
 }
