@@ -195,7 +195,7 @@ fn cpus() -> Vec<usize> {
 fn a_thread_runs_on_the_cpus_that_it_is_given_from_its_first_step() {
     let _watchdog = watchdog();
     let mine = cpus();
-    for cpu in mine.clone() {
+    for cpu in mine.repeat(50) {
         run(Thread::builder().affinity([cpu, cpu]), move || {
             // SAFETY: no precondition.
             assert_eq!(unsafe { libc::sched_getcpu() } as usize, cpu);
