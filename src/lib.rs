@@ -7,7 +7,7 @@
 //! | meeting | [`Barrier`]: rounds with an action, timeouts, abort and reset |
 //! | counting | [`Semaphore`], [`BoundedSemaphore`]: several permits at once, bounds |
 //! | meeting | [`Barrier`]: rounds with an action, timeouts, abort and reset |
-//! | threads | [`Thread`]: start errors as values, join with a timeout by many, names that the kernel knows, small cached stacks with guard pages; [`enumerate`], [`current_thread`] |
+//! | threads | [`Thread`]: start errors as values, join with a timeout by many, names that the kernel knows, small cached stacks with guard pages, signal mask, CPUs and scheduling from the first step on; [`enumerate`], [`current_thread`] |
 //! | time | [`Timer`]; [`Deadline`]: one absolute point on the monotonic clock for any number of calls |
 //! | ends | [`set_excepthook`], [`register_atexit`], [`shutdown`] |
 //! | values | [`Local`]: one per thread and object, freed with either |
