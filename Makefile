@@ -1,6 +1,6 @@
 # What CI runs, runnable by hand. `make demo` and `make test` are all that a newcomer needs.
 
-.PHONY: demo test load loom bench registry-cost doc lint aarch64 need
+.PHONY: demo test load loom bench registry-cost doc lint package aarch64 need
 
 demo: need ## A key-value server on threadbare, under a real client
 	scripts/kv-demo.sh
@@ -26,6 +26,9 @@ doc: need ## The documentation, in target/doc
 lint: need ## Formatting and lints
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --all-features -- -D warnings
+
+package: need ## Both crates as they would be published, in target/package, built from that
+	cargo package --workspace
 
 aarch64: need ## The tests on aarch64, under qemu
 	scripts/aarch64.sh
