@@ -28,7 +28,7 @@ lint: need ## Formatting and lints
 	cargo clippy --workspace --all-targets --all-features -- -D warnings
 
 package: need ## Both crates as they would be published, in target/package, built from that
-	cargo package --workspace
+	cargo package --workspace --all-features
 
 aarch64: need ## The tests on aarch64, under qemu
 	scripts/aarch64.sh

@@ -142,6 +142,9 @@
 //! For what is not here, use what exists: `OnceLock`, `LazyLock` and channels from std or
 //! crossbeam.
 
+// docs.rs names the feature that an item needs, which takes a nightly compiler.
+#![cfg_attr(docsrs, feature(doc_cfg), doc(auto_cfg(hide(threadbare_loom))))]
+
 #[cfg(not(threadbare_loom))]
 mod barrier;
 #[cfg(not(threadbare_loom))]
