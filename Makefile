@@ -1,6 +1,6 @@
 # What CI runs, runnable by hand. `make demo` and `make test` are all that a newcomer needs.
 
-.PHONY: demo test load loom bench registry-cost doc lint package aarch64 need
+.PHONY: demo test load loom bench registry-cost doc lint api api-accept package aarch64 need
 
 demo: need ## A key-value server on threadbare, under a real client
 	scripts/kv-demo.sh
@@ -26,6 +26,12 @@ doc: need ## The documentation, in target/doc
 lint: need ## Formatting and lints
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --all-features -- -D warnings
+
+api: need ## How the public API differs from docs/public-api/
+	scripts/api.sh
+
+api-accept: need ## Makes docs/public-api/ what the public API is now
+	scripts/api.sh accept
 
 package: need ## Both crates as they would be published, in target/package, built from that
 	cargo package --workspace --all-features
