@@ -135,9 +135,19 @@
 //!
 //! # Platform
 //!
-//! 64-bit Linux on x86_64 and aarch64, with glibc 2.31 or newer; anything else, musl included, is
-//! refused at compile time. Linux 4.14 or newer; guard pages without mappings of their own need
-//! 6.13 and are replaced by ordinary ones before.
+//! | | |
+//! |---|---|
+//! | system | Linux 4.14 or newer; guard pages without mappings of their own need 6.13 and are replaced by ordinary ones before |
+//! | libc | glibc 2.31 or newer |
+//! | architectures | x86_64 and aarch64, 64-bit and little-endian |
+//! | Rust | 1.85 or newer |
+//!
+//! Anything else, musl included, is refused at compile time. A new minimum is a new minor version.
+//!
+//! The crate is not `no_std`, and cannot usefully be: the end of a thread is noticed by thread-locals
+//! with destructors, panics that end threads are caught and reported by std's means, a timeout is a
+//! `Duration` and a deadline may come from an `Instant`, and threads and the end of the program are
+//! libc's.
 //!
 //! For what is not here, use what exists: `OnceLock`, `LazyLock` and channels from std or
 //! crossbeam.

@@ -18,18 +18,28 @@
 //! | [`key`] | being told of the end of a thread |
 //! | [`overflow`] | notice that a thread ran off its stack |
 //!
-//! 64-bit little-endian Linux with glibc 2.31 or newer, on x86_64 and aarch64. Nothing here needs
-//! a kernel newer than 4.14; what newer ones offer is probed for.
+//! # Platform
 //!
-//! The crate follows its own needs: use it through `threadbare` unless you build the like.
+//! Linux 4.14 or newer with glibc 2.31 or newer (for `pthread_clockjoin_np`), on x86_64 and aarch64.
+//! What newer kernels offer is probed for; each function says what it needs itself. Anything else is
+//! refused at compile time: other systems, musl, 32-bit and big-endian targets, and other
+//! architectures, since [`clone`] is written in assembly for those two and nothing has been tried on
+//! a third.
+//!
+//! Not `no_std`. Threads are for code that expects what std and libc set up for them, and this crate
+//! itself keeps its knowledge of a thread in thread-locals, takes errors from `std::io`, and says on
+//! stderr why it ends the process.
+//!
+//! The crate follows the needs of `threadbare`: use it through that unless you build the like.
 
 #[cfg(not(all(
     target_os = "linux",
     target_env = "gnu",
     target_pointer_width = "64",
-    target_endian = "little"
+    target_endian = "little",
+    any(target_arch = "x86_64", target_arch = "aarch64")
 )))]
-compile_error!("threadbare runs on 64-bit little-endian Linux with glibc; musl is not supported");
+compile_error!("threadbare runs on Linux with glibc (not musl), on x86_64 and little-endian aarch64");
 
 pub mod clock;
 pub mod clone;

@@ -237,7 +237,7 @@ mod tests {
 
     fn run(job: Arc<Job>) {
         while job.go.load(Acquire) == 0 {
-            let _ = crate::futex::wait(&job.go, 0, None);
+            let _ = futex::wait(&job.go, 0, None);
         }
         job.ran_on.store(crate::tid::gettid(), Release);
     }
@@ -259,7 +259,7 @@ mod tests {
         let thread = thread.join_until(soon).expect_err("it waits for `go`");
         assert!(soon.has_passed());
         job.go.store(1, Release);
-        crate::futex::wake_all(&job.go);
+        futex::wake_all(&job.go);
         thread.join().unwrap();
         assert_ne!(job.ran_on.load(Acquire), 0);
         assert_eq!(Arc::strong_count(&job), 1, "the packet was consumed");
