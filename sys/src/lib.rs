@@ -39,7 +39,9 @@
     target_endian = "little",
     any(target_arch = "x86_64", target_arch = "aarch64")
 )))]
-compile_error!("threadbare runs on Linux with glibc (not musl), on x86_64 and little-endian aarch64");
+compile_error!(
+    "threadbare runs on Linux with glibc (not musl), on x86_64 and little-endian aarch64"
+);
 
 pub mod clock;
 pub mod clone;
