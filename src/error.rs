@@ -58,6 +58,9 @@ pub enum Error {
     JoinDummy,
     /// A thread's target has been run already (THR-13).
     TargetUsed,
+    /// A thread was joined for what it returns, which is nothing: it ended by
+    /// [`exit`](crate::exit), or vanished in a fork.
+    NoResult,
     /// The end of the program has begun (EXIT-4).
     ShuttingDown,
     /// The daemon flag of a thread was to be changed after its start (THR-19).
@@ -162,6 +165,7 @@ impl Error {
             | Error::JoinSelf
             | Error::JoinDummy
             | Error::TargetUsed
+            | Error::NoResult
             | Error::ShuttingDown
             | Error::DaemonAfterStart
             | Error::LocalInUse
@@ -216,6 +220,7 @@ impl fmt::Display for Error {
             Error::JoinSelf => "cannot join the current thread",
             Error::JoinDummy => "cannot join a thread that threadbare did not start",
             Error::TargetUsed => "the target of this thread has been run already",
+            Error::NoResult => "the thread that was joined has returned nothing",
             Error::ShuttingDown => "the end of the program has begun",
             Error::DaemonAfterStart => "cannot set the daemon flag of a started thread",
             Error::InvalidStackSize => "stack size not valid",

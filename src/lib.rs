@@ -216,11 +216,11 @@ pub use crate::{
     rlock::RLock,
     semaphore::{BoundedSemaphore, Semaphore},
     thread::{
-        Builder, ExceptHook, ExceptHookArgs, Local, Runnable, Scheduling, Signals, Thread, Timer,
-        active_count, current_excepthook, current_thread, default_excepthook, enumerate,
-        excepthook, exit, exit_process, get_ident, get_native_id, install_panic_hook, main_thread,
-        register_atexit, set_excepthook, set_exit_timeout, set_overflow_report, set_stack_cache,
-        set_stack_size, shutdown, stack_size,
+        Builder, ExceptHook, ExceptHookArgs, JoinHandle, Local, Runnable, Scheduling, Scope,
+        ScopedJoinHandle, Signals, Thread, Timer, active_count, current_excepthook, current_thread,
+        default_excepthook, enumerate, excepthook, exit, exit_process, get_ident, get_native_id,
+        install_panic_hook, main_thread, register_atexit, scope, set_excepthook, set_exit_timeout,
+        set_overflow_report, set_stack_cache, set_stack_size, shutdown, spawn, stack_size,
     },
 };
 

@@ -11,6 +11,8 @@ mod name;
 mod overflow;
 mod record;
 mod registry;
+mod returning;
+mod scope;
 mod settings;
 mod stacks;
 mod start;
@@ -25,6 +27,8 @@ pub use hooks::{
 };
 pub use local::Local;
 pub use overflow::set_overflow_report;
+pub use returning::{JoinHandle, spawn};
+pub use scope::{Scope, ScopedJoinHandle, scope};
 pub use settings::{Scheduling, Signals};
 pub use stacks::set_stack_cache;
 pub use timer::Timer;
@@ -42,7 +46,6 @@ use crate::raw::park::{GaveUp, Limit};
 use record::{Kind, Plan};
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -204,16 +207,12 @@ impl Thread {
             if !self.record.lifecycle.is_new() {
                 return Err(Error::AlreadyStarted);
             }
-            Ok(mem::replace(&mut state.plan, Plan::Used))
+            state.plan.take()
         })?;
-        match plan {
-            Plan::Nothing => Ok(()),
-            Plan::Target(target) => {
-                target();
-                Ok(())
-            }
-            Plan::Used => Err(Error::TargetUsed),
+        if let Plan::Target(target) = plan {
+            target();
         }
+        Ok(())
     }
 
     /// Waits until the thread is gone: its thread-locals destroyed, its kernel thread done with this

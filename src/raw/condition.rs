@@ -30,6 +30,7 @@
 
 mod shared;
 
+#[cfg(not(threadbare_loom))]
 pub(crate) use shared::abort_on_unwind;
 
 use crate::primitive::{UnsafeCell, const_unless_modelled};

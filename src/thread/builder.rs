@@ -254,13 +254,25 @@ impl Builder {
         Ok(thread)
     }
 
-    pub(super) fn finish(self) -> Thread {
+    /// Makes the thread for what its record is not to have, a daemon unless that was said otherwise.
+    pub(super) fn build_without_target(mut self) -> Result<Thread, Error> {
+        check_stack_size(self.stack_size)?;
+        self.daemon.get_or_insert(true);
+        Ok(self.finish_with(Plan::Used))
+    }
+
+    pub(super) fn finish(mut self) -> Thread {
+        let plan = self.target.take().map_or(Plan::Nothing, Plan::Target);
+        self.finish_with(plan)
+    }
+
+    fn finish_with(self, plan: Plan) -> Thread {
         let mut record = Record::new(
             fresh_token(),
             self.kind,
             Name::new(self.name, self.target_name.as_deref()),
             self.daemon.unwrap_or_else(inherited_daemon),
-            self.target.map_or(Plan::Nothing, Plan::Target),
+            plan,
             self.stack_size,
         );
         record.settings = self.settings;

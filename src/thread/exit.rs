@@ -151,7 +151,7 @@ pub fn register_atexit(callback: impl FnOnce() + Send + 'static) -> Result<(), E
 pub fn shutdown() {
     EXIT.with(|exit| exit.has_begun = true);
     while let Some(callback) = EXIT.with(|exit| exit.callbacks.pop()) {
-        hooks::contain(Some(current::record()), callback);
+        hooks::contain(current::record(), callback);
     }
     // Also if nobody has asked for its record yet: who asks later finds that it has ended.
     current::main().lifecycle.end();

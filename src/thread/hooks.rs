@@ -262,33 +262,50 @@ pub(super) fn say(text: &str) {
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
-/// Calls `target` in the calling thread, whose record this is, and contains what it panics with.
-/// Whether it returned.
-pub(super) fn contain(record: Option<Arc<Record>>, target: impl FnOnce()) -> bool {
-    let ended = caught(target);
-    let returned = ended.is_ok();
-    if let Err(Some(panic)) = ended {
-        let thread = record.map(Thread::of);
-        let name = thread.as_ref().map(Thread::name);
-        report(thread.as_ref(), name.as_deref(), panic);
+/// Calls `target` in the calling thread, whose record this is, and contains what it panics with:
+/// that is returned once the excepthook has been told, or `None` if it was [`exit`].
+pub(super) fn contained<T>(
+    record: Arc<Record>,
+    target: impl FnOnce() -> T,
+) -> Result<T, Option<Payload>> {
+    caught(target).map_err(|panic| {
+        panic.map(|panic| {
+            let thread = Thread::of(record);
+            report(Some(&thread), Some(&thread.name()), &panic);
+            panic.into_payload()
+        })
+    })
+}
+
+/// As [`contained`], where nobody wants to have it.
+pub(super) fn contain(record: Arc<Record>, target: impl FnOnce()) {
+    if let Err(Some(payload)) = contained(record, target) {
+        discard(payload);
     }
-    returned
 }
 
 /// As [`contain`], for a thread that is none but has a name.
 pub(crate) fn contain_as(name: &str, target: impl FnOnce()) {
     if let Err(Some(panic)) = caught(target) {
-        report(None, Some(name), panic);
+        report(None, Some(name), &panic);
     }
 }
 
+/// What a thread panicked with.
+pub(super) type Payload = Box<dyn Any + Send>;
+
 /// A panic that was contained, not [`exit`].
 struct Panic {
-    payload: Box<dyn Any + Send>,
+    payload: Payload,
     place: Option<Place>,
 }
 
 impl Panic {
+    /// What it panicked with, for somebody else to drop.
+    fn into_payload(mut self) -> Payload {
+        mem::replace(&mut self.payload, Box::new(()))
+    }
+
     fn args<'a>(
         &'a self,
         thread: Option<&'a Thread>,
@@ -312,7 +329,7 @@ impl Drop for Panic {
 }
 
 /// Calls `action`; errs if it panicked, without a panic if that was [`exit`].
-fn caught(action: impl FnOnce()) -> Result<(), Option<Panic>> {
+fn caught<T>(action: impl FnOnce() -> T) -> Result<T, Option<Panic>> {
     let told = Told::default();
     let outer = PANICS_GO_TO.replace(&raw const told);
     let ended = catch_unwind(AssertUnwindSafe(action));
@@ -327,7 +344,7 @@ fn caught(action: impl FnOnce()) -> Result<(), Option<Panic>> {
 
 /// Hands a panic to the excepthook.
 #[cold]
-fn report(thread: Option<&Thread>, name: Option<&str>, panic: Panic) {
+fn report(thread: Option<&Thread>, name: Option<&str>, panic: &Panic) {
     let hook = current_excepthook();
     contain_hook("excepthook", name, || hook.call(&panic.args(thread, name)));
     contain_hook("excepthook", name, || drop(hook));
@@ -359,7 +376,7 @@ pub(crate) fn contain_trace(record: &Record, function: impl FnOnce()) -> bool {
 }
 
 /// Drops a payload, which may panic, and so may what that panics with.
-pub(crate) fn discard(payload: Box<dyn Any + Send>) {
+pub(crate) fn discard(payload: Payload) {
     if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         mem::forget(another);
     }

@@ -3,10 +3,12 @@
 use super::join::OsThread;
 use super::name::Name;
 use super::registry::{self, List, Place};
+use crate::error::Error;
 use crate::locked::Locked;
 use crate::observe::{self, TraceHook};
 use crate::raw::lifecycle::RawLifecycle;
 use std::cell::UnsafeCell;
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use threadbare_sys::settings::Settings;
@@ -86,8 +88,18 @@ pub(super) enum Kind {
 pub(super) enum Plan {
     Nothing,
     Target(Target),
-    /// It has been run, or is being run.
+    /// It has been run, or is being run, or never was in the record.
     Used,
+}
+
+impl Plan {
+    /// Takes it out, to be run.
+    pub(super) fn take(&mut self) -> Result<Plan, Error> {
+        match mem::replace(self, Plan::Used) {
+            Plan::Used => Err(Error::TargetUsed),
+            plan => Ok(plan),
+        }
+    }
 }
 
 impl Record {
@@ -198,7 +210,7 @@ impl Record {
                 // What the kernel calls the thread is for people to read: no reason to fail.
                 let _ = name::set(id, &new);
             }
-            std::mem::replace(&mut state.name, Name::Given(new))
+            mem::replace(&mut state.name, Name::Given(new))
         })
     }
 
@@ -231,7 +243,7 @@ impl Record {
             state.kind = Kind::Main;
             state.daemon = false;
             // Not dropped: that might allocate or free, of which a child is better spared.
-            std::mem::forget(std::mem::replace(&mut state.name, Name::Main));
+            mem::forget(mem::replace(&mut state.name, Name::Main));
         }
     }
 }

@@ -9,8 +9,9 @@
 //! what those made in `Local`s; the end is marked, and joiners go on to wait for the kernel thread
 //! itself.
 
+use super::hooks::Payload;
 use super::join::OsThread;
-use super::record::{Plan, Record};
+use super::record::{Plan, Record, State};
 use super::stacks::Stack;
 use super::{current, exit, hooks, local, overflow};
 use crate::error::{Error, OsError};
@@ -21,90 +22,133 @@ use threadbare_sys::pthread;
 use threadbare_sys::stack::Region;
 
 /// What a new thread is given.
-struct Packet {
+struct Packet<J> {
     record: Arc<Record>,
-    plan: Plan,
+    job: J,
     region: Region,
 }
 
-impl Record {
-    /// Starts the thread.
-    pub(super) fn start(self: &Arc<Self>) -> Result<(), Error> {
-        let (plan, daemon) = self.begin()?;
-        match self.launch_listed(plan, daemon) {
-            Ok(()) => {
-                self.lifecycle.started();
-                Ok(())
-            }
-            Err((errno, plan)) => {
-                let listed = self.with_list(|list, state| {
-                    state.plan = plan;
-                    self.lifecycle.failed();
-                    list.remove(self, state)
-                });
-                drop(listed);
-                Err(Error::Start(OsError(errno)))
+/// What a new thread has to do: to run the plan of its record, or what no record ever has.
+pub(super) trait Job: Send + 'static {
+    /// Does it, in the thread whose record this is, and contains what panics.
+    fn run(self, record: &Arc<Record>);
+}
+
+impl Job for Plan {
+    fn run(self, record: &Arc<Record>) {
+        if let Plan::Target(target) = self {
+            if let Err(Some(payload)) = run_target(record, target) {
+                hooks::discard(payload);
             }
         }
     }
+}
 
-    /// Makes the caller the one that starts the thread, lists it, and returns what it is to run
-    /// and whether it is a daemon, which can be changed no more.
-    fn begin(self: &Arc<Self>) -> Result<(Plan, bool), Error> {
+/// Runs what a thread is there for; what that returns, or panics with once the excepthook has been
+/// told, or `None` if it was `exit`.
+pub(super) fn run_target<T>(
+    record: &Arc<Record>,
+    target: impl FnOnce() -> T,
+) -> Result<T, Option<Payload>> {
+    observe::emit(&TraceEvent::Call);
+    let ended = hooks::contained(record.clone(), target);
+    observe::emit(match ended {
+        Ok(_) => &TraceEvent::Return,
+        Err(_) => &TraceEvent::Exception,
+    });
+    ended
+}
+
+impl Record {
+    /// Starts the thread, to run the record's plan. On refusal the plan is back.
+    pub(super) fn start(self: &Arc<Self>) -> Result<(), Error> {
+        let (plan, daemon) = self.begin(|state| state.plan.take())?;
+        self.launch_listed(plan, daemon).map_err(|(errno, plan)| {
+            self.fail(|state| state.plan = plan);
+            Error::Start(OsError(errno))
+        })
+    }
+
+    /// Starts the thread, whose record has nothing to run, to do `job`. On refusal that is dropped.
+    pub(super) fn start_for(self: &Arc<Self>, job: impl Job) -> Result<(), Error> {
+        let ((), daemon) = self.begin(|_| Ok(()))?;
+        self.launch_listed(job, daemon).map_err(|(errno, job)| {
+            self.fail(|_| ());
+            drop(job);
+            Error::Start(OsError(errno))
+        })
+    }
+
+    /// Makes the caller the one that starts the thread, and lists it. Returns what `take` takes from
+    /// the state, and whether the thread is a daemon, which can be changed no more.
+    fn begin<R>(
+        self: &Arc<Self>,
+        take: impl FnOnce(&mut State) -> Result<R, Error>,
+    ) -> Result<(R, bool), Error> {
         self.with_list(|list, state| {
             if !self.lifecycle.is_new() {
                 return Err(Error::AlreadyStarted);
             }
-            if matches!(state.plan, Plan::Used) {
-                return Err(Error::TargetUsed);
-            }
+            let taken = take(state)?;
             self.lifecycle.begin();
             self.starts_here();
             list.insert(self, state);
-            Ok((std::mem::replace(&mut state.plan, Plan::Used), state.daemon))
+            Ok((taken, state.daemon))
         })
     }
 
-    /// Makes the kernel thread for the plan, which comes back on refusal.
-    fn launch_listed(self: &Arc<Self>, plan: Plan, daemon: bool) -> Result<(), (Errno, Plan)> {
+    /// Undoes [`begin`](Record::begin).
+    fn fail(self: &Arc<Self>, give_back: impl FnOnce(&mut State)) {
+        let listed = self.with_list(|list, state| {
+            give_back(state);
+            self.lifecycle.failed();
+            list.remove(self, state)
+        });
+        drop(listed);
+    }
+
+    /// Makes the kernel thread for the job, which comes back on refusal.
+    fn launch_listed<J: Job>(self: &Arc<Self>, job: J, daemon: bool) -> Result<(), (Errno, J)> {
         if !daemon && !exit::is_armed() {
-            return Err((Errno::NOMEM, plan));
+            return Err((Errno::NOMEM, job));
         }
         super::join::reap();
         overflow::prepare();
         // Joiners wait for this lock, so they find the thread once it is known.
         self.os.with(|os| {
-            let thread = launch(self, plan)?;
+            let thread = launch(self, job)?;
             *os = Some(thread);
             Ok(())
-        })
+        })?;
+        self.lifecycle.started();
+        Ok(())
     }
 }
 
-/// Makes the kernel thread. On refusal the plan comes back.
-fn launch(record: &Arc<Record>, plan: Plan) -> Result<OsThread, (Errno, Plan)> {
+/// Makes the kernel thread. On refusal the job comes back.
+fn launch<J: Job>(record: &Arc<Record>, job: J) -> Result<OsThread, (Errno, J)> {
     let stack = match Stack::take(record.usable_stack()) {
         Ok(stack) => stack,
-        Err(errno) => return Err((errno, plan)),
+        Err(errno) => return Err((errno, job)),
     };
     let region = stack.region();
     let packet = Packet {
         record: record.clone(),
-        plan,
+        job,
         region,
     };
     // SAFETY: `OsThread` keeps the stack, whose guards are installed, until it has been joined.
     match unsafe { pthread::start(&region, &record.settings, packet, run) } {
         Ok(thread) => Ok(OsThread::new(thread, stack)),
-        Err((errno, packet)) => Err((errno, packet.plan)),
+        Err((errno, packet)) => Err((errno, packet.job)),
     }
 }
 
 /// What the new thread does. It does not unwind: whatever panics is caught.
-fn run(packet: Packet) {
+fn run<J: Job>(packet: Packet<J>) {
     let Packet {
         record,
-        plan,
+        job,
         region,
     } = packet;
     current::become_thread(&record);
@@ -113,15 +157,7 @@ fn run(packet: Packet) {
     // SAFETY: this thread runs on the region until it ends.
     unsafe { overflow::arm(&region) };
     observe::begin(&record);
-    if let Plan::Target(target) = plan {
-        observe::emit(&TraceEvent::Call);
-        let returned = hooks::contain(Some(record.clone()), target);
-        observe::emit(if returned {
-            &TraceEvent::Return
-        } else {
-            &TraceEvent::Exception
-        });
-    }
+    job.run(&record);
     if !record.is_ours_to_join() {
         // A fork made this the main thread, and the program ends with that.
         exit::leave(0);
