@@ -15,6 +15,7 @@ pub mod lifecycle;
 pub mod lock;
 pub mod park;
 pub mod renewal;
+pub mod renewed_lock;
 pub mod rlock;
 pub mod semaphore;
 mod spin;

@@ -34,9 +34,8 @@ mod shared;
 pub(crate) use shared::abort_on_unwind;
 
 use crate::primitive::{UnsafeCell, const_unless_modelled};
-use crate::raw::lock::RawLock;
 use crate::raw::park::{GaveUp, Limit};
-use crate::raw::renewal::Renewal;
+use crate::raw::renewed_lock::RenewedLock;
 use crate::raw::rlock::RawRLock;
 use crate::raw::waiters::{Waiter, WaiterQueue};
 
@@ -45,9 +44,7 @@ use crate::raw::waiters::{Waiter, WaiterQueue};
 pub struct RawCondition {
     queue: UnsafeCell<WaiterQueue>,
     /// Protects `queue` in [`shared`] use.
-    queue_lock: RawLock,
-    /// Whether that lock is one of this process.
-    queue_lock_renewal: Renewal,
+    queue_lock: RenewedLock,
 }
 
 // SAFETY: `queue` is touched under the lock that protects it only, which orders its users.
@@ -61,8 +58,7 @@ impl RawCondition {
         pub fn new() -> RawCondition {
             RawCondition {
                 queue: UnsafeCell::new(WaiterQueue::new()),
-                queue_lock: RawLock::new(),
-                queue_lock_renewal: Renewal::new(),
+                queue_lock: RenewedLock::new(),
             }
         }
     }
@@ -76,8 +72,6 @@ impl RawCondition {
         unsafe { self.with_queue(|queue| *queue = WaiterQueue::new()) };
         // SAFETY: nobody else uses the lock.
         unsafe { self.queue_lock.reinit() };
-        // SAFETY: passed on to the caller; the lock is as new.
-        unsafe { self.queue_lock_renewal.reinit() };
     }
 
     /// Gives the lock up, waits to be notified within `limit`, takes the lock back however long

@@ -9,15 +9,19 @@
 //!    handle was dropped or left with the handle (`returning`).
 //! 3. A handle cannot leave the scope: `'scope` is the lifetime of a borrow of the [`Scope`], which
 //!    is gone when [`scope`] returns. One that is leaked leaks what its thread has returned.
-//! 4. In the child of a fork the other threads are gone; nothing of theirs is dropped there.
+//! 4. In the child of a fork the other threads are gone; nothing of theirs is dropped there. One of
+//!    them may have been starting another: the list is locked anew and forgotten.
 
 use super::builder::Builder;
 use super::returning::{Returning, join_handle};
 use super::{Deadline, Error, Thread};
-use crate::mutex::Mutex;
+use crate::raw::renewed_lock::RenewedLock;
+use std::cell::UnsafeCell;
 use std::fmt;
 use std::marker::PhantomData;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::Result as Returned;
@@ -37,7 +41,7 @@ use std::time::Duration;
 /// scope(|s| start_all(s, &names));
 /// ```
 pub struct Scope<'scope, 'env: 'scope> {
-    threads: Mutex<Threads>,
+    threads: Threads,
     /// Whether a thread has panicked and nobody has taken that.
     untaken: Arc<AtomicBool>,
     /// Invariant: with a longer `'scope` threads could borrow what is gone at its end, with a
@@ -47,22 +51,59 @@ pub struct Scope<'scope, 'env: 'scope> {
 }
 
 /// The threads that may still run, and others.
-#[derive(Default)]
 struct Threads {
-    list: Vec<Thread>,
-    /// At this length those that have ended are taken off, which leaves less than half of it or
-    /// doubles it: so a long life with many short threads costs a constant time and space each.
+    lock: RenewedLock,
+    list: UnsafeCell<List>,
+}
+
+#[derive(Default)]
+struct List {
+    threads: Vec<Thread>,
+    /// At this length those that have ended are taken off, and it becomes twice what is left: so
+    /// a long life with many short threads costs constant time and space for each.
     full: usize,
 }
 
+// SAFETY: the list is touched under the lock only.
+unsafe impl Sync for Threads {}
+
 impl Threads {
-    fn add(&mut self, thread: Thread) {
-        const LEAST: usize = 32;
-        if self.list.len() >= self.full.max(LEAST) {
-            self.list.retain(Thread::is_alive);
-            self.full = 2 * self.list.len();
+    fn new() -> Threads {
+        Threads {
+            lock: RenewedLock::new(),
+            list: UnsafeCell::default(),
         }
-        self.list.push(thread);
+    }
+
+    /// Calls `access` with the list, under its lock. It does not panic.
+    fn with<R>(&self, access: impl FnOnce(&mut List) -> R) -> R {
+        let list = self.list.get();
+        let forget = || {
+            // SAFETY: nobody else of this process touches the list meanwhile. It is not looked into:
+            // a vanished thread may have been changing it.
+            unsafe { list.write(List::default()) };
+        };
+        // SAFETY: under the lock nobody else touches the list.
+        self.lock.with(forget, || access(unsafe { &mut *list }))
+    }
+
+    fn add(&self, thread: Thread) {
+        const LEAST: usize = 32;
+        let ended = self.with(|list| {
+            let mut ended = Vec::new();
+            if list.threads.len() >= list.full.max(LEAST) {
+                let threads = mem::take(&mut list.threads).into_iter();
+                (list.threads, ended) = threads.partition(Thread::is_alive);
+                list.full = 2 * list.threads.len();
+            }
+            list.threads.push(thread);
+            ended
+        });
+        drop(ended);
+    }
+
+    fn next(&self) -> Option<Thread> {
+        self.with(|list| list.threads.pop())
     }
 }
 
@@ -93,7 +134,7 @@ where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> T,
 {
     let scope = Scope {
-        threads: Mutex::default(),
+        threads: Threads::new(),
         untaken: Arc::default(),
         scope: PhantomData,
         env: PhantomData,
@@ -136,15 +177,13 @@ impl<'scope> Scope<'scope, '_> {
     fn join_all(&self) {
         // A thread that starts another puts that on the list before it ends, so once all are joined
         // that were on it, and it is empty, there are no others.
-        while let Some(thread) = self.next() {
-            let joined = thread.join();
-            // It was started, and is not this one, which is outside of the scope.
-            assert!(joined.is_ok(), "a thread of a scope was not joined");
+        while let Some(thread) = self.threads.next() {
+            if thread.join().is_err() {
+                // It was started, and is not this one, which is outside of the scope. To go on would
+                // leave it with what it borrows.
+                process::abort();
+            }
         }
-    }
-
-    fn next(&self) -> Option<Thread> {
-        self.threads.lock().list.pop()
     }
 }
 
@@ -178,7 +217,7 @@ impl Builder {
     {
         // SAFETY: put on the list below, by which the scope joins it before `'scope` is over.
         let started = unsafe { Returning::start(self, f, Some(scope.untaken.clone())) }?;
-        scope.threads.lock().add(started.thread().clone());
+        scope.threads.add(started.thread().clone());
         Ok(ScopedJoinHandle(started, PhantomData))
     }
 }

@@ -16,8 +16,8 @@
 //! # Fork
 //!
 //! A thread that vanished in a fork may have held `queue_lock`, in the middle of a change to the
-//! queue. The thread that first uses the condition in the child frees the lock, while others wait
-//! for that (`raw/renewal.rs`). The queue needs no more: it is another process's and so empty.
+//! queue. The lock frees itself then (`raw/renewed_lock.rs`), and the queue is another process's and
+//! so empty.
 
 use super::RawCondition;
 use crate::primitive::{Address, futex_wake};
@@ -113,19 +113,10 @@ impl RawCondition {
     }
 
     fn locked<R>(&self, access: impl FnOnce(&mut WaiterQueue) -> R) -> R {
-        if !self.queue_lock_renewal.is_current() {
-            // SAFETY: no thread of this process is past this point, since all wait for `renew`.
-            let free = || unsafe { self.queue_lock.reinit() };
-            self.queue_lock_renewal.renew(free);
-        }
-        let taken = self.queue_lock.acquire(Limit::NONE);
-        debug_assert_eq!(taken, Ok(()), "a wait without limit does not give up");
-        // SAFETY: `queue_lock` is ours. (Not so in the child of a fork that a signal handler makes
-        // right here; fork(2) is not for handlers where there are threads.)
-        let result = unsafe { self.with_queue(access) };
-        let released = self.queue_lock.release();
-        debug_assert_eq!(released, Ok(()), "nobody else releases it");
-        result
+        // SAFETY: the queue is touched under the lock, and by no vanished thread: in another process it
+        // is empty.
+        self.queue_lock
+            .with(|| (), || unsafe { self.with_queue(access) })
     }
 }
 
