@@ -5,6 +5,8 @@
 
 pub mod forked;
 pub mod pthread;
+pub mod typed;
+pub mod waiting;
 pub mod witness;
 
 use std::cell::UnsafeCell;
