@@ -16,25 +16,10 @@ const _: () = sent::<Guard<'static, Lock>>();
 const _: () = sent::<Guard<'static, Semaphore>>();
 const _: () = sent::<Guard<'static, BoundedSemaphore>>();
 
-/// Does not compile if the type is `Send`: then it is not clear which implementation is meant.
-macro_rules! not_sent {
-    ($type:ty) => {
-        const _: fn() = || {
-            struct IfSent;
-            trait Ambiguous<A> {
-                fn check() {}
-            }
-            impl<T: ?Sized> Ambiguous<()> for T {}
-            impl<T: ?Sized + Send> Ambiguous<IfSent> for T {}
-            <$type as Ambiguous<_>>::check();
-        };
-    };
-}
-
-not_sent!(Guard<'static, RLock>);
-not_sent!(Guard<'static, Condition>);
-not_sent!(Guard<'static, Condition<Arc<RLock>>>);
-not_sent!(Guard<'static, Condition<&'static RLock>>);
+is_not!(Guard<'static, RLock>: Send);
+is_not!(Guard<'static, Condition>: Send);
+is_not!(Guard<'static, Condition<Arc<RLock>>>: Send);
+is_not!(Guard<'static, Condition<&'static RLock>>: Send);
 
 /// What a guard can be of.
 trait Held {

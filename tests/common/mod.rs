@@ -299,6 +299,22 @@ pub fn wake_for_nothing(address: usize) {
     unsafe { libc::syscall(libc::SYS_futex, address, operation, i32::MAX) };
 }
 
+/// Does not compile if the type has the trait: then it is not clear which implementation is meant.
+#[macro_export]
+macro_rules! is_not {
+    ($type:ty: $trait:ident) => {
+        const _: fn() = || {
+            struct IfSo;
+            trait Ambiguous<A> {
+                fn check() {}
+            }
+            impl<T: ?Sized> Ambiguous<()> for T {}
+            impl<T: ?Sized + $trait> Ambiguous<IfSo> for T {}
+            <$type as Ambiguous<_>>::check();
+        };
+    };
+}
+
 /// What can be acquired, in all forms.
 pub trait Acquire: Sync {
     fn acquire(&self);
