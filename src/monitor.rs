@@ -109,6 +109,7 @@ impl<T: ?Sized> Monitor<T> {
     /// ```
     #[doc(alias = "acquire")]
     #[inline]
+    #[track_caller]
     pub fn lock(&self) -> MonitorGuard<'_, T> {
         if !self.lock.try_acquire_free() {
             let taken = self.block(Limit::NONE);
@@ -236,6 +237,7 @@ impl<T: ?Sized> Monitor<T> {
 
     /// Waits for the lock, after an attempt that failed.
     #[cold]
+    #[track_caller]
     fn block(&self, limit: Limit) -> Result<(), GaveUp> {
         assert!(
             !self.lock.is_owned(),
