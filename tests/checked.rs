@@ -5,12 +5,14 @@
 mod common;
 
 use common::{until, watchdog};
+use std::mem::forget;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 use threadbare::{
-    Barrier, BoundedSemaphore, Condition, Deadline, Error, Event, Lock, RLock, Semaphore, Thread,
+    Barrier, BoundedSemaphore, Condition, Condvar, Deadline, Error, Event, Lock, Monitor, Mutex,
+    MutexExt, RLock, Semaphore, Thread,
 };
 
 /// A wait that cannot succeed, with a deadline and a check; what it says.
@@ -22,7 +24,7 @@ fn take_elsewhere(lock: &RLock) {
 }
 
 /// Each checks by itself that its object is as it should be after the wait.
-const WAYS: [Way; 7] = [
+const WAYS: [Way; 11] = [
     |deadline, check| {
         let lock = Lock::new();
         lock.acquire();
@@ -58,6 +60,36 @@ const WAYS: [Way; 7] = [
             (condition.waiting(), condition.notify_one()),
             (Some(0), Ok(0))
         );
+        result
+    },
+    |deadline, check| {
+        let mutex = Mutex::new(());
+        let guard = mutex.lock();
+        let result = mutex.lock_checked(deadline, check);
+        drop(guard);
+        let result = result.map(|guard| guard.is_some());
+        assert!(mutex.try_lock().is_some());
+        result
+    },
+    |deadline, check| {
+        let monitor = Monitor::new(());
+        std::thread::scope(|s| s.spawn(|| forget(monitor.lock())).join()).unwrap();
+        let result = monitor.lock_checked(deadline, check);
+        result.map(|guard| guard.is_some())
+    },
+    |deadline, check| {
+        let (mutex, condvar) = (Mutex::new(()), Condvar::new());
+        let result = condvar.wait_checked(&mut mutex.lock(), deadline, check);
+        assert!(!mutex.is_locked() && !condvar.notify_one());
+        result
+    },
+    |deadline, check| {
+        let monitor = Monitor::new(());
+        let mut guard = monitor.lock();
+        let result = guard.wait_checked(deadline, check);
+        assert_eq!((guard.waiting(), guard.notify_all()), (0, 0));
+        drop(guard);
+        assert!(!monitor.is_locked());
         result
     },
     |deadline, check| {
@@ -137,6 +169,61 @@ fn ruling_16_a_panic_of_the_check_goes_on_after_the_wait() {
 }
 
 #[test]
+fn ruling_16_and_cond_8_a_panic_of_the_check_goes_on_with_the_lock_held() {
+    let _watchdog = watchdog();
+    let (mutex, condvar, monitor) = (Mutex::new(()), Condvar::new(), Monitor::new(()));
+    let (mut guard, mut watched) = (mutex.lock(), monitor.lock());
+    let panics = [
+        catch_unwind(AssertUnwindSafe(|| {
+            condvar.wait_checked(&mut guard, Deadline::NEVER, || panic!("in the check"))
+        })),
+        catch_unwind(AssertUnwindSafe(|| {
+            watched.wait_checked(Deadline::NEVER, || panic!("in the check"))
+        })),
+    ];
+    assert!(panics.iter().all(Result::is_err));
+    assert!(mutex.is_locked() && condvar.waiting() == 0);
+    assert!(monitor.try_lock().is_none() && watched.waiting() == 0);
+}
+
+#[test]
+fn ruling_16_a_lock_that_a_panicking_check_lets_in_is_not_kept() {
+    let _watchdog = watchdog();
+    // The check frees the lock and panics, so the thread may get the lock it gives up.
+    let mutex = Mutex::new(());
+    forget(mutex.lock());
+    let panics = AssertUnwindSafe(|| {
+        mutex.lock_checked(Deadline::NEVER, || {
+            // SAFETY: locked above, and the guard was forgotten.
+            unsafe { mutex.force_unlock() };
+            panic!("in the check");
+        })
+    });
+    assert!(catch_unwind(panics).is_err() && !mutex.is_locked());
+    let monitor = Monitor::new(());
+    let (taken, go, gone) = (Event::new(), Event::new(), Event::new());
+    std::thread::scope(|s| {
+        s.spawn(|| {
+            let guard = monitor.lock();
+            taken.set();
+            go.wait();
+            drop(guard);
+            gone.set();
+        });
+        taken.wait();
+        let panics = AssertUnwindSafe(|| {
+            monitor.lock_checked(Deadline::NEVER, || {
+                go.set();
+                gone.wait();
+                panic!("in the check");
+            })
+        });
+        assert!(catch_unwind(panics).is_err());
+        assert!(monitor.try_lock().is_some(), "kept without a guard");
+    });
+}
+
+#[test]
 fn ruling_16_a_wait_that_succeeds_does_not_care_for_the_check() {
     let _watchdog = watchdog();
     let lock = Lock::new();
@@ -202,4 +289,23 @@ fn ruling_16_a_check_may_use_the_object() {
         false
     };
     assert_eq!(condition.wait_checked(Deadline::NEVER, notify), Ok(true));
+    let (mutex, condvar) = (Mutex::new(1), Condvar::new());
+    let mut guard = mutex.lock();
+    let notify = || {
+        *mutex.lock() += 1; // it is free meanwhile
+        condvar.notify_one();
+        false
+    };
+    let waited = condvar.wait_checked(&mut guard, Deadline::NEVER, notify);
+    assert_eq!((waited, *guard), (Ok(true), 2));
+    let monitor = Monitor::new(1);
+    let mut guard = monitor.lock();
+    let notify = || {
+        let mut inner = monitor.lock();
+        *inner += 1;
+        inner.notify_one();
+        false
+    };
+    let waited = guard.wait_checked(Deadline::NEVER, notify);
+    assert_eq!((waited, *guard), (Ok(true), 2));
 }

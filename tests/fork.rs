@@ -8,7 +8,9 @@
 
 mod common;
 
-use common::forked::in_child;
+use common::forked::{self, in_child};
+use common::typed::{CondvarOn, Watched};
+use common::waiting::{Waits, inside, waiting};
 use common::{Acquire, LONG, SHORT, Tid, Worker, after, spawn, until, watchdog};
 use nix::libc;
 use std::mem::MaybeUninit;
@@ -19,7 +21,10 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::thread;
 use std::time::Duration;
-use threadbare::{Barrier, CondLock, Condition, Deadline, Error, Event, Lock, RLock, Semaphore};
+use threadbare::{
+    Barrier, CondLock, Condition, Condvar, Deadline, Error, Event, Lock, Monitor, Mutex, MutexExt,
+    RLock, ReentrantMutex, Semaphore,
+};
 
 /// So many threads wait at a fork, and so many are started in the child.
 const CROWD: usize = 8;
@@ -63,56 +68,50 @@ fn crew(count: usize, body: impl Fn() + Sync, meanwhile: impl FnOnce(&[Tid])) {
     meanwhile(&tids);
 }
 
-/// How many threads wait; takes the lock to ask.
-fn waiting<L: CondLock>(condition: &Condition<L>) -> usize {
-    let _guard = condition.guard();
-    condition.waiting().unwrap()
-}
-
 /// Threads wait, are notified, are all there is; and a wait ends at its deadline.
-fn check_works<L: CondLock + Sync>(condition: &Condition<L>) {
-    assert_eq!(waiting(condition), 0);
+fn check_works<W: Waits>(it: &W) {
+    assert_eq!(waiting(it), 0);
     let woken = AtomicUsize::new(0);
     let wait = || {
-        let _guard = condition.guard();
-        condition.wait().unwrap();
+        let _inside = inside(it);
+        it.wait();
         woken.fetch_add(1, SeqCst);
     };
     crew(CROWD, wait, |_| {
-        until(|| waiting(condition) == CROWD);
+        until(|| waiting(it) == CROWD);
         {
-            let _guard = condition.guard();
-            assert_eq!(condition.notify(3), Ok(3));
+            let _inside = inside(it);
+            assert_eq!(it.notify(3), 3);
         }
         until(|| woken.load(SeqCst) == 3);
-        let _guard = condition.guard();
-        assert_eq!(condition.waiting(), Some(CROWD - 3));
-        assert_eq!(condition.notify_all(), Ok(CROWD - 3));
+        let _inside = inside(it);
+        assert_eq!(it.waiting(), CROWD - 3);
+        assert_eq!(it.notify_all(), CROWD - 3);
     });
     assert_eq!(woken.load(SeqCst), CROWD);
     {
-        let _guard = condition.guard();
-        assert_eq!(condition.wait_timeout(SHORT), Ok(false));
-        assert_eq!(condition.notify_all(), Ok(0));
+        let _inside = inside(it);
+        assert_eq!(it.wait_timeout(SHORT), Ok(false));
+        assert_eq!(it.notify_all(), 0);
     }
-    assert!(!condition.locked());
+    assert!(!it.is_locked());
 }
 
-/// Runs `then` while a crowd waits for `condition`; they go on when it returns.
-fn while_they_wait<L: CondLock + Sync>(condition: &Condition<L>, then: impl FnOnce()) {
+/// Runs `then` while a crowd waits; they go on when it returns.
+fn while_they_wait<W: Waits>(it: &W, then: impl FnOnce()) {
     let go = AtomicBool::new(false);
     let wait = || {
-        let _guard = condition.guard();
-        condition.wait_for(|| go.load(Relaxed)).unwrap();
+        let _inside = inside(it);
+        it.wait_for(&mut || go.load(Relaxed));
     };
     crew(CROWD, wait, |waiters| {
-        until(|| waiting(condition) == CROWD);
+        until(|| waiting(it) == CROWD);
         waiters.iter().for_each(Tid::until_asleep);
         let failed = catch_unwind(AssertUnwindSafe(then)).err();
         {
-            let _guard = condition.guard();
+            let _inside = inside(it);
             go.store(true, Relaxed);
-            condition.notify_all().unwrap();
+            it.notify_all();
         }
         // Only now, or they would be waited for, for ever.
         if let Some(panic) = failed {
@@ -121,62 +120,109 @@ fn while_they_wait<L: CondLock + Sync>(condition: &Condition<L>, then: impl FnOn
     });
 }
 
-/// Runs a check once for each way in which a condition keeps its waiters, and each way to have the
-/// lock.
-macro_rules! on_every_lock {
+/// Runs a check once for each way in which waiters are kept, and each way to have the lock.
+macro_rules! on_each_that_waits {
     ($check:ident) => {{
         $check(&Condition::new());
         $check(&Condition::with_lock(&RLock::new()));
         $check(&Condition::with_lock(Lock::new()));
         $check(&Condition::with_lock(Arc::new(Lock::new())));
+        $check(&Watched::new(&Monitor::new(())));
+        $check(&CondvarOn {
+            mutex: &Mutex::new(()),
+            condvar: &Condvar::new(),
+        });
     }};
 }
 
 #[test]
 fn fork_5_a_condition_whose_waiters_have_vanished_can_be_used() {
-    fn check<L: CondLock + Sync>(condition: &Condition<L>) {
-        while_they_wait(condition, || {
-            in_child(|| check_works(condition));
-            assert_eq!(waiting(condition), CROWD, "the parent is unaffected");
+    fn check<W: Waits>(it: &W) {
+        while_they_wait(it, || {
+            in_child(|| check_works(it));
+            assert_eq!(waiting(it), CROWD, "the parent is unaffected");
         });
-        check_works(condition);
+        check_works(it);
     }
     let _watchdog = watchdog();
-    on_every_lock!(check);
+    on_each_that_waits!(check);
 }
 
 #[test]
 fn fork_5_nobody_is_notified_in_the_child_of_those_who_waited() {
-    fn check<L: CondLock + Sync>(condition: &Condition<L>) {
-        while_they_wait(condition, || {
+    fn check<W: Waits>(it: &W) {
+        while_they_wait(it, || {
             in_child(|| {
-                let _guard = condition.guard();
-                assert_eq!(condition.waiting(), Some(0));
-                assert_eq!(condition.notify_all(), Ok(0));
-                assert_eq!(condition.wait_timeout(SHORT), Ok(false));
+                let _inside = inside(it);
+                assert_eq!(it.waiting(), 0);
+                assert_eq!(it.notify_all(), 0);
+                assert_eq!(it.wait_timeout(SHORT), Ok(false));
             });
         });
     }
     let _watchdog = watchdog();
-    on_every_lock!(check);
+    on_each_that_waits!(check);
 }
 
 #[test]
 fn fork_5_a_child_of_a_child_has_waiters_of_its_own_too() {
-    fn check<L: CondLock + Sync>(condition: &Condition<L>) {
-        while_they_wait(condition, || {
+    fn check<W: Waits>(it: &W) {
+        while_they_wait(it, || {
             in_child(|| {
-                while_they_wait(condition, || in_child(|| check_works(condition)));
+                while_they_wait(it, || in_child(|| check_works(it)));
                 // An object that the parent has never used.
                 let own = Condition::with_lock(Lock::new());
                 check_works(&own);
                 while_they_wait(&own, || in_child(|| check_works(&own)));
-                check_works(condition);
+                check_works(it);
             });
         });
     }
     let _watchdog = watchdog();
-    on_every_lock!(check);
+    on_each_that_waits!(check);
+}
+
+#[test]
+fn fork_5_a_wait_may_go_on_in_the_child_of_the_thread_that_waits() {
+    // The check of a wait runs in the middle of it, and may fork.
+    fn check<W: Waits>(it: &W, wait_checked: impl Fn(&mut dyn FnMut() -> bool)) {
+        while_they_wait(it, || {
+            it.enter();
+            let mut child = None;
+            wait_checked(&mut || {
+                child.get_or_insert_with(forked::start);
+                true
+            });
+            match child.flatten() {
+                Some(child) => {
+                    assert_eq!(it.waiting(), CROWD);
+                    it.leave();
+                    forked::finish(child);
+                }
+                None => forked::end(|| {
+                    assert_eq!(it.waiting(), 0);
+                    it.leave();
+                    check_works(it);
+                }),
+            }
+        });
+    }
+    let _watchdog = watchdog();
+    let monitor = Monitor::new(());
+    let it = Watched::new(&monitor);
+    check(&it, |stop| {
+        let waited = it.with(|guard| guard.wait_checked(Deadline::NEVER, stop));
+        assert_eq!(waited, Err(Error::Interrupted));
+    });
+    let (mutex, condvar) = (Mutex::new(()), Condvar::new());
+    let it = CondvarOn {
+        mutex: &mutex,
+        condvar: &condvar,
+    };
+    check(&it, |stop| {
+        let waited = condvar.wait_checked(&mut it.guard(), Deadline::NEVER, stop);
+        assert_eq!(waited, Err(Error::Interrupted));
+    });
 }
 
 #[test]
@@ -211,6 +257,34 @@ fn fork_5_a_release_in_the_child_wakes_nobody_who_was_notified_in_the_parent() {
         condition.release().unwrap();
     });
     check_works(&condition);
+}
+
+#[test]
+fn fork_5_the_release_of_a_monitor_in_the_child_wakes_nobody_either() {
+    let _watchdog = watchdog();
+    let monitor = Monitor::new(());
+    let it = Watched::new(&monitor);
+    while_they_wait(&it, || {
+        let guard = monitor.lock();
+        assert_eq!(guard.notify(CROWD - 1), CROWD - 1); // woken by the release
+        it.keep(guard);
+        in_child(|| {
+            assert_eq!(it.waiting(), 0);
+            it.leave();
+            check_works(&it);
+        });
+        in_child(|| {
+            // The release inside of a wait, and a notify that finds old ones pending.
+            let notify = || {
+                monitor.lock().notify_one();
+            };
+            crew(1, notify, |_| assert_eq!(it.wait_timeout(LONG), Ok(true)));
+            it.leave();
+            check_works(&it);
+        });
+        it.leave();
+    });
+    check_works(&it);
 }
 
 /// Runs `fork` often, each time while two threads are somewhere in `hammer`.
@@ -252,6 +326,37 @@ fn fork_5_a_notify_that_a_fork_cut_off_does_not_lock_the_child_out() {
         });
     });
     lock.release().unwrap();
+}
+
+#[test]
+fn fork_5_what_a_fork_cut_off_in_a_condvar_does_not_lock_the_child_out() {
+    let _watchdog = watchdog();
+    let (mutex, condvar) = (Mutex::new(()), Condvar::new());
+    let own = Mutex::new(());
+    let notify_and_wait = || {
+        condvar.notify_one();
+        let _ = condvar.wait_timeout(&mut mutex.lock(), Duration::from_micros(20));
+    };
+    while_hammered(notify_and_wait, || {
+        in_child(|| {
+            // With another mutex than that which may be held for ever (FORK-6) ...
+            let it = CondvarOn {
+                mutex: &own,
+                condvar: &condvar,
+            };
+            check_works(&it);
+            // ... and with that one, made free by who knows that its value is whole.
+            if mutex.is_locked() {
+                // SAFETY: this process has one thread, and it has no guard.
+                unsafe { mutex.force_unlock() };
+            }
+            let it = CondvarOn {
+                mutex: &mutex,
+                condvar: &condvar,
+            };
+            check_works(&it);
+        });
+    });
 }
 
 #[test]
@@ -323,6 +428,62 @@ fn fork_6_what_the_forking_thread_holds_is_still_its_own() {
     assert!(lock.locked() && rlock.recursion_count() == 2);
 }
 
+#[test]
+fn fork_6_guards_hold_in_the_child_what_they_hold() {
+    let _watchdog = watchdog();
+    let (mutex, monitor) = (Mutex::new(1), Monitor::new(1));
+    let reentrant = ReentrantMutex::new(1);
+    let (mut mine, mut watched, outer) = (mutex.lock(), monitor.lock(), reentrant.lock());
+    in_child(|| {
+        let refused = || {
+            assert!(mutex.lock_timeout(SHORT).unwrap().is_none());
+            assert!(monitor.lock_timeout(SHORT).unwrap().is_none());
+            assert!(reentrant.try_lock_for(SHORT).is_none());
+        };
+        crew(1, refused, |_| ());
+        let again = catch_unwind(AssertUnwindSafe(|| drop(monitor.lock())));
+        assert!(again.is_err(), "it is this thread's");
+        let inner = reentrant.lock();
+        (*mine, *watched) = (2, 2);
+        drop((mine, watched, inner, outer));
+        let free = || {
+            assert_eq!(
+                (*mutex.lock(), *monitor.lock(), *reentrant.lock()),
+                (2, 2, 1)
+            )
+        };
+        crew(1, free, |_| ());
+    });
+    // The parent's own guards have gone with what was run in the child.
+    assert_eq!((*mutex.lock(), *monitor.lock()), (1, 1));
+}
+
+#[test]
+fn fork_6_a_mutex_that_a_vanished_thread_holds_can_be_unlocked_by_force() {
+    let _watchdog = watchdog();
+    let (mutex, monitor) = (Mutex::new(1), Monitor::new(1));
+    let (taken, go) = (Event::new(), Event::new());
+    thread::scope(|s| {
+        s.spawn(|| {
+            let _guards = (mutex.lock(), monitor.lock());
+            taken.set();
+            go.wait();
+        });
+        taken.wait();
+        in_child(|| {
+            assert!(mutex.lock_timeout(SHORT).unwrap().is_none());
+            assert!(
+                monitor.lock_timeout(SHORT).unwrap().is_none(),
+                "nor a panic"
+            );
+            // SAFETY: who held it is gone, with its guard.
+            unsafe { mutex.force_unlock() };
+            assert_eq!(*mutex.lock(), 1);
+        });
+        go.set();
+    });
+}
+
 /// Forks while a crowd sleeps on `object`, which the caller has taken; in the child, and then here,
 /// releases it to a crowd that takes it in turn.
 fn check_outlives_its_waiters<A: Acquire>(object: &A) {
@@ -358,6 +519,13 @@ fn fork_6_a_lock_or_semaphore_whose_waiters_have_vanished_serves_those_of_the_ch
     check_outlives_its_waiters(&lock);
     semaphore.acquire();
     check_outlives_its_waiters(&semaphore);
+    let mutex = Mutex::new(());
+    mutex.acquire();
+    check_outlives_its_waiters(&mutex);
+    let monitor = Monitor::new(());
+    let watched = Watched::new(&monitor);
+    watched.acquire();
+    check_outlives_its_waiters(&watched);
     let several = common::Several(Semaphore::new(3), 3);
     several.acquire();
     check_outlives_its_waiters(&several);
@@ -466,6 +634,33 @@ fn fork_7_a_lock_is_made_as_new() {
         |lock| unsafe { lock.at_fork_reinit() },
         |lock| !lock.locked() && !lock.is_owned() && !lock.has_waiters(),
     );
+}
+
+#[test]
+fn fork_7_a_monitor_is_made_as_new() {
+    let _watchdog = watchdog();
+    let monitor = Monitor::new(());
+    let it = Watched::new(&monitor);
+    // SAFETY: called in a process with one thread.
+    let reinit: fn(&Watched<'_>) = |it| unsafe { it.reinit() };
+    while_they_wait(&it, || {
+        check_reinit(&it, reinit, |it| {
+            !it.monitor.is_locked() && !it.monitor.has_waiters() && waiting(it) == 0
+        });
+    });
+    while_they_wait(&it, || {
+        // One of the caller's, with threads to be woken by its release.
+        let guard = monitor.lock();
+        assert_eq!(guard.notify(CROWD - 1), CROWD - 1);
+        it.keep(guard);
+        in_child(|| {
+            reinit(&it);
+            assert_eq!(it.release(), Err(Error::NotOwner));
+            check_works(&it);
+        });
+        it.leave();
+    });
+    check_works(&it);
 }
 
 #[test]

@@ -3,6 +3,8 @@
 
 mod common;
 
+use common::typed::{CondvarOn, Watched};
+use common::waiting::{Waits, inside, interruptible, plain, waiting};
 use common::{
     Acquire, LONG, Rng, Several, Tid, Worker, after, check_taken_when_free, is_asleep, spawn,
     threads, until, watchdog,
@@ -11,12 +13,11 @@ use nix::libc::{self, c_int};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::{Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 use threadbare::{
-    BoundedSemaphore, CondLock, Condition, Deadline, Error, ErrorKind, Event, Lock, RLock,
-    Semaphore, Thread,
+    BoundedSemaphore, Condition, Condvar, Deadline, Error, ErrorKind, Event, Lock, Monitor, Mutex,
+    RLock, Semaphore, Thread,
 };
 
 /// A signal whose handler counts, without and with `SA_RESTART`.
@@ -45,8 +46,8 @@ extern "C" fn release(_: c_int) {
 }
 
 /// Installs the handlers and keeps the other tests of this file out: the handlers are shared.
-fn handlers() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
+fn handlers() -> std::sync::MutexGuard<'static, ()> {
+    static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
     let alone = ALONE
         .lock()
         .unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -138,7 +139,8 @@ fn interruptible_forms_end(it: &dyn Acquire) {
 
 /// Runs `check` with something of each kind, which the caller holds.
 fn each_held(check: fn(&dyn Acquire)) {
-    let of_each_kind: [&dyn Acquire; 8] = [
+    let monitor = Monitor::new(());
+    let of_each_kind: [&dyn Acquire; 10] = [
         &Lock::new(),
         &RLock::new(),
         &Condition::new(),
@@ -147,6 +149,8 @@ fn each_held(check: fn(&dyn Acquire)) {
         &BoundedSemaphore::new(1),
         &Several(Semaphore::new(3), 3),
         &Several(BoundedSemaphore::new(3), 3),
+        &Mutex::new(()),
+        &Watched::new(&monitor),
     ];
     for it in of_each_kind {
         it.acquire();
@@ -245,98 +249,77 @@ fn sig_4_interruptible_event_waits_end() {
     }
 }
 
-fn waits_with_signals<L: CondLock + Sync>(condition: &Condition<L>) {
-    let waiting = || {
-        let _guard = condition.guard();
-        condition.waiting().unwrap()
-    };
+fn waits_with_signals<W: Waits>(it: &W) {
     // Plain forms go on and are still queued.
-    let plain: [fn(&Condition<L>) -> bool; 5] = [
-        |it| it.wait().is_ok(),
-        |it| it.wait_timeout(LONG).unwrap(),
-        |it| it.wait_until(Deadline::NEVER).unwrap(),
-        |it| {
-            let mut calls = 0;
-            let second_time = || {
-                calls += 1;
-                assert!(calls <= 2, "evaluated though nobody notified");
-                calls == 2
-            };
-            it.wait_for(second_time).unwrap()
-        },
-        |it| {
-            let mut calls = 0;
-            let second_time = || {
-                calls += 1;
-                assert!(calls <= 2, "evaluated though nobody notified");
-                calls == 2
-            };
-            it.wait_for_timeout(second_time, LONG).unwrap()
-        },
-    ];
-    for form in plain {
+    for (name, form) in plain() {
         thread::scope(|s| {
             let waiter = spawn(s, move || {
-                let _guard = condition.guard();
-                form(condition)
+                let _inside = inside(it);
+                form(it)
             });
-            until(|| waiting() == 1);
+            until(|| waiting(it) == 1);
             for _ in 0..5 {
                 disturb(&waiter, PLAIN);
                 disturb(&waiter, RESTART);
             }
             waiter.until_asleep();
-            assert!(!waiter.is_finished());
-            condition.acquire();
-            assert_eq!(condition.notify_one(), Ok(1));
-            condition.release().unwrap();
-            assert!(waiter.join());
+            assert!(!waiter.is_finished(), "{name}");
+            it.enter();
+            assert_eq!(it.notify_one(), 1, "{name}");
+            it.leave();
+            assert!(waiter.join(), "{name}");
         });
     }
     // Interruptible ones end, hold the lock again and have left the queue.
-    type Form<L> = fn(&Condition<L>) -> Result<bool, Error>;
-    let interruptible: [Form<L>; 3] = [
-        |it| it.wait_interruptible(Deadline::NEVER),
-        |it| it.wait_interruptible(after(LONG)),
-        |it| it.wait_for_interruptible(|| false, Deadline::NEVER),
-    ];
     for signal in [PLAIN, RESTART] {
-        for form in interruptible {
+        for form in interruptible() {
             thread::scope(|s| {
                 let first = spawn(s, move || {
-                    condition.acquire();
-                    let result = form(condition);
-                    assert!(condition.locked());
-                    assert_eq!(condition.waiting(), Some(1), "only the other one");
-                    condition.release().unwrap();
+                    it.enter();
+                    let result = form(it);
+                    assert!(it.is_locked());
+                    assert_eq!(it.waiting(), 1, "only the other one");
+                    it.leave();
                     result
                 });
-                until(|| waiting() == 1);
+                until(|| waiting(it) == 1);
                 let second = spawn(s, || {
-                    let _guard = condition.guard();
-                    condition.wait()
+                    let _inside = inside(it);
+                    it.wait();
                 });
-                until(|| waiting() == 2);
+                until(|| waiting(it) == 2);
                 disturb(&first, signal);
                 assert_eq!(first.join(), Err(Error::Interrupted));
                 // The notify goes to the one that is left.
-                condition.acquire();
-                assert_eq!(condition.notify_all(), Ok(1));
-                condition.release().unwrap();
-                assert_eq!(second.join(), Ok(()));
+                it.enter();
+                assert_eq!(it.notify_all(), 1);
+                it.leave();
+                second.join();
             });
         }
     }
-    assert!(!condition.locked() && waiting() == 0);
+    assert!(!it.is_locked() && waiting(it) == 0);
+}
+
+/// Runs a check with all that waits in its own way.
+macro_rules! on_each_that_waits {
+    ($check:ident) => {{
+        $check(&Condition::new());
+        $check(&Condition::with_lock(Lock::new()));
+        $check(&Condition::with_lock(&RLock::new()));
+        $check(&Watched::new(&Monitor::new(())));
+        $check(&CondvarOn {
+            mutex: &Mutex::new(()),
+            condvar: &Condvar::new(),
+        });
+    }};
 }
 
 #[test]
 fn sig_3_and_4_a_condition_wait_that_is_interrupted_holds_the_lock_and_is_not_queued() {
     let _watchdog = watchdog();
     let _handlers = handlers();
-    waits_with_signals(&Condition::new());
-    waits_with_signals(&Condition::with_lock(Lock::new()));
-    waits_with_signals(&Condition::with_lock(&RLock::new()));
+    on_each_that_waits!(waits_with_signals);
 }
 
 #[test]
@@ -539,34 +522,30 @@ fn lock_12_and_sig_4_a_wake_is_not_lost_to_a_waiter_that_is_interrupted() {
 fn cond_16_and_sig_4_a_notify_is_not_lost_to_a_waiter_that_is_interrupted() {
     let _watchdog = watchdog();
     let _handlers = handlers();
-    notify_races_signals(&Condition::new());
-    notify_races_signals(&Condition::with_lock(Lock::new()));
+    on_each_that_waits!(notify_races_signals);
 }
 
-fn notify_races_signals<L: CondLock + Sync>(condition: &Condition<L>) {
+fn notify_races_signals<W: Waits>(it: &W) {
     let mut notified = 0;
     let mut returned = 0;
     for round in 0..100 {
         thread::scope(|s| {
             let waiter = spawn(s, || {
-                let _guard = condition.guard();
-                condition.wait_interruptible(Deadline::NEVER)
+                let _inside = inside(it);
+                it.wait_interruptible(Deadline::NEVER)
             });
-            until(|| {
-                let _guard = condition.guard();
-                condition.waiting() == Some(1)
-            });
+            until(|| waiting(it) == 1);
             let tid = waiter.tid();
             until(|| is_asleep(tid));
-            condition.acquire();
+            it.enter();
             if round % 2 == 0 {
                 send(tid, PLAIN);
-                notified += condition.notify_one().unwrap();
+                notified += it.notify_one();
             } else {
-                notified += condition.notify_one().unwrap();
+                notified += it.notify_one();
                 send(tid, PLAIN);
             }
-            condition.release().unwrap();
+            it.leave();
             match waiter.join() {
                 Ok(came) => returned += usize::from(came),
                 Err(error) => assert_eq!(error, Error::Interrupted),

@@ -12,8 +12,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use threadbare::{
-    Barrier, BoundedSemaphore, Condition, Deadline, Event, Lock, RLock, Semaphore, get_ident,
-    get_native_id,
+    Barrier, BoundedSemaphore, Condition, Condvar, Deadline, Event, Lock, Monitor, Mutex, MutexExt,
+    RLock, ReentrantMutex, Semaphore, get_ident, get_native_id,
 };
 
 const MILLION: usize = 1_000_000;
@@ -43,6 +43,10 @@ static LOCK: Lock = Lock::new();
 static RLOCK: RLock = RLock::new();
 static CONDITION: Condition = Condition::new();
 static PLAIN: Condition<Lock> = Condition::with_lock(Lock::new());
+static MUTEX: Mutex<u64> = Mutex::new(0);
+static REENTRANT: ReentrantMutex<u64> = ReentrantMutex::new(0);
+static CONDVAR: Condvar = Condvar::new();
+static MONITOR: Monitor<u64> = Monitor::new(0);
 static SEMAPHORE: Semaphore = Semaphore::new(3);
 static BOUNDED: BoundedSemaphore = BoundedSemaphore::new(3);
 static EVENT: Event = Event::new();
@@ -101,6 +105,50 @@ const KINDS: &[(&str, fn())] = &[
     ("Condition on a Lock", || {
         let _guard = PLAIN.guard();
         assert_eq!(PLAIN.notify(2), Ok(0));
+    }),
+    ("Mutex", || {
+        *MUTEX.lock() += 1;
+        let guard = MUTEX.try_lock();
+        assert!(guard.is_some() && MUTEX.is_locked() && MUTEX.try_lock().is_none());
+        assert!(MUTEX.try_lock_for(Duration::ZERO).is_none());
+        drop(guard);
+        assert!(MUTEX.try_lock_for(SOON).is_some());
+        assert!(MUTEX.lock_timeout(SOON).unwrap().is_some());
+        assert!(MUTEX.lock_until(Deadline::NEVER).is_some());
+        let guard = MUTEX.lock_interruptible(Deadline::NEVER).unwrap();
+        assert!(guard.is_some() && MUTEX.lock_timeout(Duration::ZERO).unwrap().is_none());
+    }),
+    ("ReentrantMutex, three deep", || {
+        let _first = REENTRANT.lock();
+        let second = REENTRANT.try_lock();
+        assert!(second.is_some() && REENTRANT.try_lock_for(SOON).is_some());
+    }),
+    (
+        "Condvar notify without waiters, wait_while what is false",
+        || {
+            let mut guard = MUTEX.lock();
+            assert!(!CONDVAR.notify_one() && CONDVAR.notify(2) == 0);
+            CONDVAR.wait_while(&mut guard, |_| false);
+            drop(guard);
+            assert_eq!(CONDVAR.notify_all(), 0);
+        },
+    ),
+    ("Monitor", || {
+        let mut guard = MONITOR.lock();
+        *guard += 1;
+        assert!(!guard.notify_one() && guard.notify(2) + guard.notify_all() == 0);
+        guard.wait_while(|_| false);
+        assert!(MONITOR.try_lock().is_none() && MONITOR.is_locked());
+        drop(guard);
+        assert!(MONITOR.try_lock().is_some());
+        assert!(MONITOR.lock_timeout(SOON).unwrap().is_some());
+        assert!(MONITOR.lock_until(Deadline::NEVER).is_some());
+        assert!(
+            MONITOR
+                .lock_interruptible(Deadline::NEVER)
+                .unwrap()
+                .is_some()
+        );
     }),
     ("Semaphore", || {
         SEMAPHORE.acquire();
