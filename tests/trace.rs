@@ -10,13 +10,15 @@ mod common;
 
 use child::Child;
 use common::{until, watchdog};
+use std::mem::forget;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use threadbare::{
-    Condition, Deadline, Error, Event, Lock, ObjectKind, RLock, Semaphore, Thread, TraceEvent,
-    TraceHook, current_thread, exit, getprofile, gettrace, setprofile, setprofile_all_threads,
-    settrace, settrace_all_threads, thread_profile, thread_trace, trace_point,
+    Condition, Condvar, Deadline, Error, Event, Lock, Monitor, Mutex as TypedMutex, MutexExt,
+    ObjectKind, RLock, ReentrantMutex, Semaphore, Thread, TraceEvent, TraceHook, current_thread,
+    exit, getprofile, gettrace, setprofile, setprofile_all_threads, settrace, settrace_all_threads,
+    thread_profile, thread_trace, trace_point,
 };
 
 const SHORT: Duration = Duration::from_millis(2);
@@ -78,7 +80,7 @@ fn run<R: Send + 'static>(target: impl FnOnce() -> R + Send + 'static) -> R {
 }
 
 /// One way to block for a short while and give up, for each type.
-const WAYS: [(ObjectKind, fn()); 6] = [
+const WAYS: [(ObjectKind, fn()); 11] = [
     (ObjectKind::Lock, || {
         let lock = Lock::new();
         lock.acquire();
@@ -103,6 +105,33 @@ const WAYS: [(ObjectKind, fn()); 6] = [
         let _guard = condition.guard();
         assert_eq!(condition.wait_timeout(SHORT), Ok(false));
         assert_eq!(condition.waiting(), Some(0));
+    }),
+    (ObjectKind::Mutex, || {
+        let mutex = TypedMutex::new(());
+        let guard = mutex.lock();
+        assert!(mutex.lock_timeout(SHORT).unwrap().is_none());
+        drop(guard);
+        assert!(!mutex.is_locked());
+    }),
+    (ObjectKind::Mutex, || {
+        let mutex = ReentrantMutex::new(());
+        std::thread::scope(|s| s.spawn(|| forget(mutex.lock())).join()).unwrap();
+        assert!(mutex.try_lock_for(SHORT).is_none());
+    }),
+    (ObjectKind::Condvar, || {
+        let (mutex, condvar) = (TypedMutex::new(()), Condvar::new());
+        let waited = condvar.wait_timeout(&mut mutex.lock(), SHORT);
+        assert_eq!((waited, condvar.waiting()), (Ok(false), 0));
+    }),
+    (ObjectKind::Monitor, || {
+        let monitor = Monitor::new(());
+        std::thread::scope(|s| s.spawn(|| forget(monitor.lock())).join()).unwrap();
+        assert!(monitor.lock_timeout(SHORT).unwrap().is_none());
+    }),
+    (ObjectKind::Monitor, || {
+        let monitor = Monitor::new(());
+        let mut guard = monitor.lock();
+        assert_eq!((guard.wait_timeout(SHORT), guard.waiting()), (Ok(false), 0));
     }),
     (ObjectKind::Thread, || {
         let go = Arc::new(Event::new());
@@ -266,6 +295,66 @@ fn trc_5_points_acquires_and_wakes_go_to_the_trace_function_only() {
     assert_eq!(woken.collect::<Vec<_>>(), ["wake 1 Condition"]);
 }
 
+/// Keeps those events of its kind.
+fn of(kind: ObjectKind, told: Vec<String>) -> Vec<String> {
+    let kind = format!("{kind:?}");
+    let of_kind = told.into_iter().filter(|it| it.ends_with(&kind));
+    of_kind.collect()
+}
+
+#[test]
+fn trc_5_a_monitor_tells_of_its_lock_and_of_its_waits() {
+    let (_watchdog, _alone) = (watchdog(), Alone::take());
+    let log = Log::default();
+    settrace(Some(log.hook()));
+    let monitor = Arc::new(Monitor::new(false));
+    let guard = monitor.lock();
+    let thread = Thread::new({
+        let monitor = monitor.clone();
+        move || monitor.lock().wait_while(|is_set| !*is_set)
+    });
+    thread.start().unwrap();
+    until(|| monitor.has_waiters());
+    drop(guard);
+    until(|| monitor.lock().waiting() == 1);
+    let notifier = monitor.clone();
+    run(move || {
+        let mut guard = notifier.lock();
+        *guard = true;
+        assert_eq!(guard.notify(0), 0);
+        assert_eq!(guard.notify(2), 1);
+    });
+    thread.join().unwrap();
+    let mut told = of(ObjectKind::Monitor, log.take());
+    let wake = told.iter().position(|it| it == "wake 1 Monitor");
+    told.remove(wake.unwrap()); // of the notifier, some time before the wait ends
+    let lock = ["enter Monitor", "exit Monitor", "acquire Monitor"];
+    assert_eq!(told[..3], lock);
+    // Whoever looks how many wait may be in its way when it takes the lock back: that is a part of
+    // the wait.
+    assert_eq!(told[3..], ["enter Monitor", "exit Monitor"]);
+}
+
+#[test]
+fn trc_5_a_condvar_tells_of_its_waits_and_wakes() {
+    let (_watchdog, _alone) = (watchdog(), Alone::take());
+    let log = Log::default();
+    settrace(Some(log.hook()));
+    static MUTEX: TypedMutex<()> = TypedMutex::new(());
+    static CONDVAR: Condvar = Condvar::new();
+    let thread = Thread::new(|| CONDVAR.wait(&mut MUTEX.lock()));
+    thread.start().unwrap();
+    until(|| CONDVAR.waiting() == 1);
+    run(|| {
+        assert_eq!((CONDVAR.notify(0), CONDVAR.notify_all()), (0, 1));
+        assert!(!CONDVAR.notify_one());
+    });
+    thread.join().unwrap();
+    let mut told = of(ObjectKind::Condvar, log.take());
+    told.sort();
+    assert_eq!(told, ["enter Condvar", "exit Condvar", "wake 1 Condvar"]);
+}
+
 #[test]
 fn trc_5_a_point_tells_its_place_and_a_block_how_long_it_was() {
     let (_watchdog, _alone) = (watchdog(), Alone::take());
@@ -318,6 +407,13 @@ fn trc_5_each_blocking_call_is_told_with_its_object_and_one_that_need_not_block_
         let condition = Condition::new();
         let _guard = condition.guard();
         condition.notify_all().unwrap();
+        let (mutex, condvar, monitor) = (TypedMutex::new(1), Condvar::new(), Monitor::new(1));
+        condvar.wait_while(&mut mutex.lock(), |_| false);
+        condvar.notify_all();
+        let mut guard = monitor.lock();
+        guard.wait_while(|_| false);
+        guard.notify_all();
+        assert!(monitor.try_lock().is_none());
     });
     assert_eq!(log.take(), ["Call", "Return"]);
 }
@@ -412,6 +508,137 @@ fn ruling_3_a_function_may_block_on_the_object_itself() {
         assert_eq!(CONDITION.wait_timeout(SHORT), Ok(false));
     });
     assert!(!CONDITION.locked());
+}
+
+#[test]
+fn ruling_3_a_function_may_use_the_typed_lock_that_its_thread_waits_for() {
+    let (_watchdog, _alone) = (watchdog(), Alone::take());
+    static MUTEX: TypedMutex<u32> = TypedMutex::new(0);
+    static REENTRANT: ReentrantMutex<()> = ReentrantMutex::new(());
+    static MONITOR: Monitor<u32> = Monitor::new(0);
+    settrace(Some(TraceHook::new(|event| {
+        let TraceEvent::BlockEnter { object } = event else {
+            return;
+        };
+        match object.kind {
+            ObjectKind::Mutex if object.address == (&raw const MUTEX).addr() => *MUTEX.lock() += 1,
+            ObjectKind::Mutex => drop((REENTRANT.lock(), REENTRANT.lock())),
+            ObjectKind::Monitor => *MONITOR.lock() += 1,
+            _ => {}
+        }
+    })));
+    let takes: [(fn(), &dyn Fn(&dyn Fn())); 3] = [
+        (|| *MUTEX.lock() += 1, &|then| {
+            let _guard = MUTEX.lock();
+            then();
+        }),
+        (|| drop(REENTRANT.lock()), &|then| {
+            let _guard = REENTRANT.lock();
+            then();
+        }),
+        (|| *MONITOR.lock() += 1, &|then| {
+            let _guard = MONITOR.lock();
+            then();
+        }),
+    ];
+    for (take, while_held) in takes {
+        let tid = Arc::new(common::Tid::new());
+        let thread = Thread::new({
+            let tid = tid.clone();
+            move || {
+                tid.is_mine();
+                take();
+            }
+        });
+        while_held(&|| {
+            thread.start().unwrap();
+            tid.until_asleep(); // in the function
+        });
+        thread.join().unwrap();
+    }
+    settrace(None);
+    assert_eq!((*MUTEX.lock(), *MONITOR.lock()), (2, 2));
+    assert!(!REENTRANT.is_locked());
+}
+
+#[test]
+fn ruling_3_a_function_cannot_get_at_what_the_waiting_thread_has() {
+    let (_watchdog, _alone) = (watchdog(), Alone::take());
+    static MONITOR: Monitor<u32> = Monitor::new(0);
+    static REFUSED: AtomicUsize = AtomicUsize::new(0);
+    settrace(Some(TraceHook::new(|event| {
+        if let TraceEvent::BlockEnter { object } | TraceEvent::BlockExit { object, .. } = event {
+            if object.kind == ObjectKind::Monitor {
+                assert!(
+                    MONITOR.try_lock().is_none(),
+                    "the guard's owner has the value"
+                );
+                REFUSED.fetch_add(1, Relaxed);
+            }
+        }
+    })));
+    run(|| {
+        let mut guard = MONITOR.lock();
+        assert_eq!(guard.wait_timeout(SHORT), Ok(false));
+        *guard += 1;
+        assert!(thread_trace().is_some(), "the function has panicked");
+    });
+    assert_eq!(REFUSED.load(Relaxed), 2);
+    // To lock it there would be to wait for oneself: that panics, and the function is removed.
+    settrace(Some(TraceHook::new(|event| {
+        if let TraceEvent::BlockEnter { .. } = event {
+            drop(MONITOR.lock());
+        }
+    })));
+    run(|| {
+        let mut guard = MONITOR.lock();
+        assert_eq!(guard.wait_timeout(SHORT), Ok(false));
+        assert!(thread_trace().is_none() && MONITOR.try_lock().is_none());
+        assert_eq!(*guard, 1);
+    });
+    assert!(!MONITOR.is_locked());
+}
+
+#[test]
+fn ruling_3_a_function_that_keeps_the_lock_for_good_makes_the_forms_with_an_end_give_up() {
+    let (_watchdog, _alone) = (watchdog(), Alone::take());
+    static MONITOR: Monitor<u32> = Monitor::new(0);
+    static MUTEX: TypedMutex<u32> = TypedMutex::new(0);
+    static FREED: Event = Event::new();
+    settrace(Some(TraceHook::new(|event| {
+        if let TraceEvent::BlockEnter { object } = event {
+            FREED.wait(); // the other thread has let it go
+            match object.kind {
+                ObjectKind::Monitor => forget(MONITOR.lock()),
+                ObjectKind::Mutex => forget(MUTEX.lock()),
+                _ => {}
+            }
+        }
+    })));
+    // A second guard would be one too many.
+    let ways: [fn() -> bool; 2] = [
+        || MONITOR.lock_timeout(SHORT).unwrap().is_none(),
+        || MUTEX.lock_timeout(SHORT).unwrap().is_none(),
+    ];
+    for gives_up in ways {
+        FREED.clear();
+        let guards = (MONITOR.try_lock(), MUTEX.try_lock());
+        let tid = Arc::new(common::Tid::new());
+        let told = tid.clone();
+        std::thread::scope(|s| {
+            let gave_up = s.spawn(move || {
+                run(move || {
+                    told.is_mine();
+                    gives_up()
+                })
+            });
+            tid.until_asleep_in(&FREED);
+            drop(guards);
+            FREED.set();
+            assert!(gave_up.join().unwrap());
+        });
+    }
+    assert!(MONITOR.is_locked() && MUTEX.is_locked());
 }
 
 #[test]
