@@ -6,7 +6,7 @@ demo: need ## A key-value server on threadbare, under a real client
 	scripts/kv-demo.sh
 
 test: need ## All tests
-	cargo test --workspace
+	cargo test --workspace --all-features
 
 load: need ## The server under 5,000 connections, stalled clients, broken input, signals
 	scripts/kv-load.sh
@@ -23,8 +23,9 @@ registry-cost: need ## Instructions per start and join with 10 and with 10,000 l
 doc: need ## The documentation, in target/doc
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
-lint: need ## Formatting and lints
+lint: need ## Formatting and lints, with all features and without
 	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy --workspace --all-targets --all-features -- -D warnings
 
 api: need ## How the public API differs from docs/public-api/

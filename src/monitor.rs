@@ -38,9 +38,10 @@ use std::time::Duration;
 /// read-modify-writes. A notify without waiters is a load; one with waiters makes no system call:
 /// whom it notifies is woken by the release that follows, when the lock is free.
 ///
-/// # Fork
-/// In the child of a fork nobody waits. A monitor that another thread held stays locked, unless it is
-/// made [as new](Monitor::at_fork_reinit).
+/// # Signals and fork
+/// Not for signal handlers: one may interrupt its own thread in the middle of a call, and then waits
+/// for ever for the lock. In the child of a fork nobody waits. A monitor that another thread held
+/// stays locked, unless it is made [as new](Monitor::at_fork_reinit).
 ///
 /// ```
 /// use threadbare::Monitor;

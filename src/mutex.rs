@@ -103,6 +103,10 @@ pub type ArcMutexGuard<T> = lock_api::ArcMutexGuard<RawMutex, T>;
 /// A type of [`lock_api`]; as `Mutex` otherwise. An [`RLock`](crate::RLock) has the same without a
 /// value, with forms for deadlines and signals, and is faster where it is held already.
 ///
+/// A [trace function](crate::settrace) that is told that its thread has got the mutex must not lock
+/// it: `lock_api` notes the owner only afterwards, so that would wait for ever. Before the wait, when
+/// it is told that this begins, it may.
+///
 /// # Panics
 /// To lock it more than `usize::MAX` times in one thread.
 ///

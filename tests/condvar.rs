@@ -35,10 +35,6 @@ struct Counting {
 
 // SAFETY: exclusive as the lock that it has.
 unsafe impl lock_api::RawMutex for Counting {
-    #[expect(
-        clippy::declare_interior_mutable_const,
-        reason = "the trait wants it so"
-    )]
     const INIT: Counting = Counting {
         lock: RawMutex::INIT,
         locked: AtomicUsize::new(0),

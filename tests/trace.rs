@@ -527,21 +527,12 @@ fn ruling_3_a_function_may_use_the_typed_lock_that_its_thread_waits_for() {
             _ => {}
         }
     })));
-    let takes: [(fn(), &dyn Fn(&dyn Fn())); 3] = [
-        (|| *MUTEX.lock() += 1, &|then| {
-            let _guard = MUTEX.lock();
-            then();
-        }),
-        (|| drop(REENTRANT.lock()), &|then| {
-            let _guard = REENTRANT.lock();
-            then();
-        }),
-        (|| *MONITOR.lock() += 1, &|then| {
-            let _guard = MONITOR.lock();
-            then();
-        }),
+    let takes: [fn(); 3] = [
+        || *MUTEX.lock() += 1,
+        || drop(REENTRANT.lock()),
+        || *MONITOR.lock() += 1,
     ];
-    for (take, while_held) in takes {
+    for take in takes {
         let tid = Arc::new(common::Tid::new());
         let thread = Thread::new({
             let tid = tid.clone();
@@ -550,10 +541,10 @@ fn ruling_3_a_function_may_use_the_typed_lock_that_its_thread_waits_for() {
                 take();
             }
         });
-        while_held(&|| {
-            thread.start().unwrap();
-            tid.until_asleep(); // in the function
-        });
+        let guards = (MUTEX.lock(), REENTRANT.lock(), MONITOR.lock());
+        thread.start().unwrap();
+        tid.until_asleep(); // in the function
+        drop(guards);
         thread.join().unwrap();
     }
     settrace(None);

@@ -273,8 +273,11 @@ pub fn plain<W: Waits>() -> [Form<W>; 8] {
     ]
 }
 
+/// A way to wait that a signal ends.
+pub type Interruptible<W> = fn(&W) -> Result<bool, Error>;
+
 /// The forms that wait until they are notified or interrupted.
-pub fn interruptible<W: Waits>() -> [fn(&W) -> Result<bool, Error>; 3] {
+pub fn interruptible<W: Waits>() -> [Interruptible<W>; 3] {
     [
         |it| it.wait_interruptible(after(LONG)),
         |it| it.wait_interruptible(Deadline::NEVER),

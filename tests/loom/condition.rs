@@ -447,6 +447,25 @@ mod shared {
         );
     }
 
+    // Bound COMES
+    #[test]
+    fn cond_5_a_notify_that_comes_after_the_lock_was_free_reaches_who_came_before_the_change() {
+        check_spurious(
+            3,
+            Model::<Shared>::new,
+            [
+                |model: &Model<Shared>| {
+                    model.monitor.acquire();
+                    model.stage.add(1);
+                    model.monitor.release();
+                    model.monitor.notify(1);
+                },
+                |model| model.wait_for_stage(1),
+            ],
+            |model, _| assert!(model.is_settled()),
+        );
+    }
+
     // Bound 3, 0.2 s. Fails if `wait_shared` does not hand the notify on.
     #[test]
     fn cond_8_a_wait_whose_release_errs_hands_its_notify_on() {
@@ -476,5 +495,102 @@ mod shared {
     #[test]
     fn cond_14_notify_all_wakes_more_than_it_puts_off() {
         notify_all_wakes_more_than_one_release_wakes_itself::<Shared>(3);
+    }
+}
+
+/// A condition that is used with two locks, as a `Condvar` can be.
+mod two_locks {
+    use super::*;
+
+    /// Who waits uses one of the locks, and touches what that protects.
+    struct TwoLocks {
+        locks: [(RawLock, Data); 2],
+        condition: RawCondition,
+    }
+
+    impl TwoLocks {
+        fn new() -> TwoLocks {
+            let lock = || (RawLock::new(), Data::new());
+            TwoLocks {
+                locks: [lock(), lock()],
+                condition: RawCondition::new(),
+            }
+        }
+
+        /// A section of the lock with this number, with one wait.
+        fn wait_once(&self, number: usize, limit: Limit) -> Balance {
+            let (lock, data) = &self.locks[number];
+            lock.acquire(Limit::NONE).unwrap();
+            data.add(1);
+            let acquire = || lock.acquire(Limit::NONE).unwrap();
+            let waited = self
+                .condition
+                .wait_shared(|| lock.release(), acquire, limit);
+            data.add(1);
+            lock.release().unwrap();
+            Balance::Got(waited.unwrap())
+        }
+
+        fn is_settled(&self) -> bool {
+            let free = |(lock, _): &(RawLock, Data)| !lock.is_locked();
+            self.condition.waiting_shared() == 0 && self.locks.iter().all(free)
+        }
+    }
+
+    // Bound SETTLED
+    #[test]
+    fn cond_16_waiters_with_different_locks_are_settled_once() {
+        check_limited(
+            3,
+            TwoLocks::new,
+            [
+                |model: &TwoLocks| Balance::Gave(model.condition.notify_shared(1)),
+                |model| model.wait_once(0, SOON),
+                |model| model.wait_once(1, SOON),
+            ],
+            |model, results| {
+                assert!(Balance::is_even(&results));
+                assert!(model.is_settled());
+                assert!(model.locks.iter().all(|(_, data)| data.get() == 2));
+            },
+        );
+    }
+
+    // Bound UNDER
+    #[test]
+    fn cond_14_notify_under_one_lock_wakes_the_waiters_of_both() {
+        // Each waits until it is told under its own lock.
+        fn wait_for_stage(model: &TwoLocks, number: usize) {
+            let (lock, stage) = &model.locks[number];
+            let acquire = || lock.acquire(Limit::NONE).unwrap();
+            acquire();
+            while stage.get() == 0 {
+                let waited = model
+                    .condition
+                    .wait_shared(|| lock.release(), acquire, Limit::NONE);
+                waited.unwrap().unwrap();
+            }
+            lock.release().unwrap();
+        }
+        check_spurious(
+            3,
+            TwoLocks::new,
+            [
+                |model: &TwoLocks| {
+                    for (lock, stage) in &model.locks {
+                        lock.acquire(Limit::NONE).unwrap();
+                        stage.add(1);
+                        lock.release().unwrap();
+                    }
+                    // The first one's, or nobody's, is held.
+                    model.locks[0].0.acquire(Limit::NONE).unwrap();
+                    model.condition.notify_shared(usize::MAX);
+                    model.locks[0].0.release().unwrap();
+                },
+                |model| wait_for_stage(model, 0),
+                |model| wait_for_stage(model, 1),
+            ],
+            |model, _| assert!(model.is_settled()),
+        );
     }
 }

@@ -164,3 +164,69 @@ fn rlock_the_next_owner_may_destroy_it() {
         |_, _| {},
     );
 }
+
+/// What `Monitor` does: takes the lock only where it is free, and frees it whatever the depth.
+fn plain_section(locked: &Locked, limit: Limit) -> Result<(), GaveUp> {
+    if !locked.lock.try_acquire_free() {
+        locked.lock.acquire_contended(limit)?;
+    }
+    assert!(locked.lock.is_owned() && !locked.lock.try_acquire_free());
+    locked.data.add(1);
+    // SAFETY: this thread owns the lock.
+    assert_eq!(unsafe { locked.lock.release_all() }, 1);
+    Ok(())
+}
+
+// Bound FREE
+#[test]
+fn lock_3_who_takes_only_a_free_lock_is_alone_and_gets_it_once() {
+    let section: fn(&Locked) = |locked| {
+        assert!(!locked.lock.is_owned());
+        plain_section(locked, Limit::NONE).unwrap();
+        assert!(!locked.lock.is_owned());
+    };
+    check_spurious(2, Locked::new, [section; 3], |locked, _| {
+        assert_eq!(locked.data.get(), 3);
+        assert!(!locked.lock.is_locked());
+    });
+}
+
+// Bound TIMED
+#[test]
+fn lock_12_a_timeout_racing_a_release_of_all_loses_no_wake() {
+    check_limited(
+        3,
+        Locked::new,
+        [
+            |locked: &Locked| plain_section(locked, Limit::NONE),
+            |locked| plain_section(locked, SOON),
+            |locked| plain_section(locked, Limit::NONE),
+        ],
+        |locked, [first, timed, last]| {
+            assert_eq!((first, last), (Ok(()), Ok(())));
+            assert_eq!(locked.data.get(), 2 + u32::from(timed.is_ok()));
+            assert!(!locked.lock.is_locked());
+        },
+    );
+}
+
+// Bound NEXT
+#[test]
+fn lock_the_next_owner_may_destroy_what_was_released_whatever_the_depth() {
+    check(
+        3,
+        || Doomed::new(Locked::held()),
+        [
+            |locked: &Doomed<Locked>| {
+                locked.data.add(1);
+                // SAFETY: this thread owns the lock.
+                unsafe { locked.lock.release_all() };
+            },
+            |locked| {
+                plain_section(locked, Limit::NONE).unwrap();
+                locked.destroy();
+            },
+        ],
+        |_, _| {},
+    );
+}
