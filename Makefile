@@ -1,12 +1,20 @@
 # What CI runs, runnable by hand. `make demo` and `make test` are all that a newcomer needs.
 
-.PHONY: demo test load loom bench registry-cost doc lint api api-accept package aarch64 need
+.PHONY: demo test examples load loom bench registry-cost doc lint api api-accept package aarch64 need
 
 demo: need ## A key-value server on threadbare, under a real client
 	scripts/kv-demo.sh
 
 test: need ## All tests
 	cargo test --workspace --all-features
+
+EXAMPLES = producer_consumer connection_pool rate_limiter phases graceful_shutdown names_in_logs
+
+examples: need ## The small examples, one after the other; each checks itself
+	cargo build $(EXAMPLES:%=--example %)
+	@set -e; for example in $(EXAMPLES); do \
+	    echo "== $$example"; timeout 60 cargo run --quiet --example $$example; \
+	done
 
 load: need ## The server under 5,000 connections, stalled clients, broken input, signals
 	scripts/kv-load.sh
