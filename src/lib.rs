@@ -174,6 +174,8 @@ mod event;
 #[cfg(not(threadbare_loom))]
 mod guard;
 #[cfg(not(threadbare_loom))]
+pub mod guide;
+#[cfg(not(threadbare_loom))]
 mod lock;
 #[cfg(not(threadbare_loom))]
 mod locked;
