@@ -2,9 +2,9 @@
 //!
 //! | | |
 //! |---|---|
-//! | locks | [`Lock`], [`RLock`]: timeouts, deadlines, ownership errors, no poisoning |
+//! | data in locks | [`Mutex`], [`ReentrantMutex`]: `lock_api`'s types; [`Monitor`]: a value to wait for; [`Condvar`] |
+//! | locks | [`Lock`], [`RLock`]: timeouts, deadlines, ownership errors, no poisoning; [`Guard`] |
 //! | waiting | [`Condition`]: exact first-in first-out notify; [`Event`]: resettable |
-//! | meeting | [`Barrier`]: rounds with an action, timeouts, abort and reset |
 //! | counting | [`Semaphore`], [`BoundedSemaphore`]: several permits at once, bounds |
 //! | meeting | [`Barrier`]: rounds with an action, timeouts, abort and reset |
 //! | threads | [`Thread`]: start errors as values, join with a timeout by many, names that the kernel knows, small cached stacks with guard pages, signal mask, CPUs and scheduling from the first step on; [`enumerate`], [`current_thread`] |
@@ -12,12 +12,11 @@
 //! | ends | [`set_excepthook`], [`register_atexit`], [`shutdown`] |
 //! | values | [`Local`]: one per thread and object, freed with either |
 //! | watching | [`settrace`], [`setprofile`]: who blocks on what for how long |
-//! | scopes | [`Guard`]: released at the end of the scope |
 //!
 //! # The model
 //!
 //! Objects are plain values: each can be a `static`, allocates nothing, and is shared by reference
-//! or in an `Arc`. Acquire and release are separate calls, as in Python; [`Guard`] joins them.
+//! or in an `Arc`.
 //!
 //! Every blocking operation comes in a family, here with `op` for `acquire`, `wait` or `join`:
 //!
@@ -36,31 +35,38 @@
 //! allocate nothing and read no clock.
 //!
 //! ```
-//! use std::cell::Cell;
-//! use threadbare::{Condition, Thread};
+//! use threadbare::{Monitor, Thread};
 //!
-//! // A queue of jobs, touched with the condition's lock held only.
-//! struct Jobs(Condition, Cell<u32>);
-//! // SAFETY: the cell is touched by the owner of the lock only.
-//! unsafe impl Sync for Jobs {}
-//! static JOBS: Jobs = Jobs(Condition::new(), Cell::new(0));
+//! static JOBS: Monitor<Vec<&str>> = Monitor::new(Vec::new());
 //!
 //! let worker = Thread::builder()
 //!     .name("worker")
 //!     .target(|| {
-//!         let _guard = JOBS.0.guard();
-//!         JOBS.0.wait_for(|| JOBS.1.get() > 0).unwrap();
-//!         JOBS.1.set(JOBS.1.get() - 1);
+//!         let mut jobs = JOBS.lock();
+//!         jobs.wait_while(|jobs| jobs.is_empty());
+//!         println!("{:?}", jobs.pop());
 //!     })
 //!     .spawn()?;
 //! {
-//!     let _guard = JOBS.0.guard();
-//!     JOBS.1.set(1);
-//!     JOBS.0.notify_one()?;
+//!     let mut jobs = JOBS.lock();
+//!     jobs.push("sweep");
+//!     jobs.notify_one();
 //! }
 //! worker.join()?;
 //! # Ok::<(), threadbare::Error>(())
 //! ```
+//!
+//! # Guides
+//!
+//! - Coming from [Python](guide::coming_from_python), or from
+//!   [std and parking_lot](guide::coming_from_std_and_parking_lot): programs side by side, and what
+//!   differs.
+//! - [Choosing a primitive](guide::choosing_a_primitive): what for what, sizes, costs, usual mistakes.
+//! - [Timeouts, signals, fork, exit](guide::timeouts_signals_fork_exit): at the end of main the
+//!   program waits for threads that are no daemons, and more such rules.
+//! - [Memory ordering](guide::memory_ordering): what is visible to whom, after which call.
+//! - [Threads in logs](guide::threads_in_logs), debuggers and profilers, by name.
+//! - [What this crate is not](guide::what_this_crate_is_not), and what to use instead.
 //!
 //! # Python → threadbare
 //!
@@ -98,40 +104,8 @@
 //! | `_at_fork_reinit()` | [`at_fork_reinit`](Lock::at_fork_reinit) of each |
 //! | `RuntimeError`, `BrokenBarrierError`, `ValueError`, `OverflowError` | [`Error`], told apart by [`Error::kind`] |
 //!
-//! Not there yet: typed locks, `spawn` with a result, scopes.
-//!
-//! # The end of the program
-//!
-//! When main returns or panics, and in `std::process::exit`, the program first waits for all threads
-//! that are no daemons ([`shutdown`]). A thread is a daemon if the one that made it is; the main
-//! thread is none, and threads that this crate did not start are. [`set_exit_timeout`] bounds the
-//! wait. [`exit_process`] ends the program from any thread, also while it waits.
-//!
-//! # Fork
-//!
-//! In the child of a fork only the calling thread exists. It is the main thread there, other threads
-//! count as ended, and threads can be started and joined. Locks and semaphores are as they were: what
-//! another thread held is held for ever, unless it is made as new
-//! ([`at_fork_reinit`](Lock::at_fork_reinit)), and an [`RLock`] of the caller's is still its own.
-//! Whoever waited is forgotten, and all objects can be used; a [`Barrier`] that somebody was inside
-//! has to be made as new. Values in [`Local`]s of other threads are gone, without being dropped.
-//!
-//! All this rests on pthread_atfork(3): a bare `clone`, `vfork` or `_Fork` leaves a child that may do
-//! little else than `exec`. The crate registers its handlers when the program is loaded, so those that
-//! the program registers itself may use it.
-//!
-//! # Differences from Python
-//!
-//! - Threads run in parallel: there is no interpreter lock.
-//! - [`Thread::start`] does not wait for the new thread's first step (see there).
-//! - [`Condition::wait_for`] needs the lock even if its predicate is true at once.
-//! - A timeout above [`TIMEOUT_MAX`] errs at once, in every call.
-//! - A [`Condition`] never spends a notify on a thread that leaves with a timeout.
-//! - No index of a [`Barrier`] is given twice in a round, and no wait for one outlasts its timeout.
-//! - A panic in an exit callback does not keep the others from being called.
-//! - Trace functions hear of what threads wait for instead of lines ([`TraceEvent`]).
-//! - The main thread's values in [`Local`]s are not dropped at exit, like statics.
-//! - Thread identities are never used again, so neither is the ownership of an `RLock`.
+//! Where the behaviour differs: [coming from Python](guide::coming_from_python#what-is-different). Not
+//! there yet: `spawn` with a result, scopes.
 //!
 //! # Platform
 //!
@@ -143,14 +117,6 @@
 //! | Rust | 1.85 or newer |
 //!
 //! Anything else, musl included, is refused at compile time. A new minimum is a new minor version.
-//!
-//! The crate is not `no_std`, and cannot usefully be: the end of a thread is noticed by thread-locals
-//! with destructors, panics that end threads are caught and reported by std's means, a timeout is a
-//! `Duration` and a deadline may come from an `Instant`, and threads and the end of the program are
-//! libc's.
-//!
-//! For what is not here, use what exists: `OnceLock`, `LazyLock` and channels from std or
-//! crossbeam.
 
 // docs.rs names the feature that an item needs, which takes a nightly compiler.
 #![cfg_attr(docsrs, feature(doc_cfg), doc(auto_cfg(hide(threadbare_loom))))]
