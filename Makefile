@@ -13,7 +13,7 @@ EXAMPLES = producer_consumer connection_pool rate_limiter phases graceful_shutdo
 examples: need ## The small examples, one after the other; each checks itself
 	cargo build $(EXAMPLES:%=--example %)
 	@set -e; for example in $(EXAMPLES); do \
-	    echo "== $$example"; timeout 60 cargo run --quiet --example $$example; \
+	    echo "== $$example"; timeout --kill-after=5 60 cargo run --quiet --example $$example; \
 	done
 
 load: need ## The server under 5,000 connections, stalled clients, broken input, signals
