@@ -102,7 +102,7 @@ fn connect() -> Result<UnixStream, Box<dyn Error>> {
 fn main() -> Result<(), Box<dyn Error>> {
     let pool = Pool::new(CONNECTIONS)?;
     let answered = AtomicUsize::new(0);
-    std::thread::scope(|s| {
+    threadbare::scope(|s| {
         for client in 0..CLIENTS {
             let (pool, answered) = (&pool, &answered);
             s.spawn(move || {

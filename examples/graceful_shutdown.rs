@@ -101,7 +101,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         })
         .collect();
     let workers = workers?;
-    let producer = std::thread::spawn(produce);
+    let producer = threadbare::spawn(produce);
 
     STOP.wait(); // wherever the handler runs, its `set` ends this
     println!("stopping");

@@ -92,7 +92,7 @@ impl Simulation {
 fn main() {
     let simulation = Simulation::new();
     let barrier = Barrier::new(WORKERS).with_action(|| simulation.end_phase());
-    std::thread::scope(|s| {
+    threadbare::scope(|s| {
         for part in 0..WORKERS {
             let (simulation, barrier) = (&simulation, &barrier);
             s.spawn(move || {

@@ -81,7 +81,7 @@ fn main() {
         }
         received
     };
-    let received: Vec<Vec<u64>> = std::thread::scope(|s| {
+    let received: Vec<Vec<u64>> = threadbare::scope(|s| {
         let consumers: Vec<_> = (0..CONSUMERS).map(|_| s.spawn(consume)).collect();
         let producers: Vec<_> = (0..PRODUCERS)
             .map(|producer| {

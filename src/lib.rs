@@ -8,6 +8,7 @@
 //! | counting | [`Semaphore`], [`BoundedSemaphore`]: several permits at once, bounds |
 //! | meeting | [`Barrier`]: rounds with an action, timeouts, abort and reset |
 //! | threads | [`Thread`]: start errors as values, join with a timeout by many, names that the kernel knows, small cached stacks with guard pages, signal mask, CPUs and scheduling from the first step on; [`enumerate`], [`current_thread`] |
+//! | their results | [`spawn`], [`scope`]: as std's, with threads of this crate; [`JoinHandle`] |
 //! | time | [`Timer`]; [`Deadline`]: one absolute point on the monotonic clock for any number of calls |
 //! | ends | [`set_excepthook`], [`register_atexit`], [`shutdown`] |
 //! | values | [`Local`]: one per thread and object, freed with either |
@@ -104,8 +105,7 @@
 //! | `_at_fork_reinit()` | [`at_fork_reinit`](Lock::at_fork_reinit) of each |
 //! | `RuntimeError`, `BrokenBarrierError`, `ValueError`, `OverflowError` | [`Error`], told apart by [`Error::kind`] |
 //!
-//! Where the behaviour differs: [coming from Python](guide::coming_from_python#what-is-different). Not
-//! there yet: `spawn` with a result, scopes.
+//! Where the behaviour differs: [coming from Python](guide::coming_from_python#what-is-different).
 //!
 //! # Platform
 //!
