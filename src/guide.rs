@@ -1,4 +1,5 @@
-//! Guides: the crate by task instead of by type. Every program in them runs as a test.
+//! Guides: the crate by task instead of by type. Every Rust program in them runs as a
+//! test.
 //!
 //! | | |
 //! |---|---|
