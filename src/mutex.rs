@@ -101,7 +101,7 @@ pub type ArcMutexGuard<T> = lock_api::ArcMutexGuard<RawMutex, T>;
 /// may be several; a `Cell` or `RefCell` inside makes it writable.
 ///
 /// A type of [`lock_api`]; as `Mutex` otherwise. An [`RLock`](crate::RLock) has the same without a
-/// value, with forms for deadlines and signals, and is faster where it is held already.
+/// value, with forms for deadlines and signals.
 ///
 /// A [trace function](crate::settrace) that is told that its thread has got the mutex must not lock
 /// it: `lock_api` notes the owner only afterwards, so that would wait for ever. Before the wait, when
