@@ -1,9 +1,9 @@
 use threadbare::Monitor;
 
+fn in_another_thread(_: impl FnOnce() + Send) {}
+
 fn main() {
     let monitor = Monitor::new(1);
     let guard = monitor.lock();
-    std::thread::scope(|s| {
-        s.spawn(|| guard.notify_one());
-    });
+    in_another_thread(|| _ = guard.notify_one());
 }
