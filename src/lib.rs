@@ -187,8 +187,10 @@ pub use crate::{
         Builder, ExceptHook, ExceptHookArgs, JoinHandle, Local, Runnable, Scheduling, Scope,
         ScopedJoinHandle, Signals, Thread, Timer, active_count, current_excepthook, current_thread,
         default_excepthook, enumerate, excepthook, exit, exit_process, get_ident, get_native_id,
-        install_panic_hook, main_thread, register_atexit, scope, set_excepthook, set_exit_timeout,
-        set_overflow_report, set_stack_cache, set_stack_size, shutdown, spawn, stack_size,
+        install_panic_hook, main_thread, park, park_interruptible, park_timeout, park_until,
+        register_atexit, scope, set_excepthook, set_exit_timeout, set_overflow_report,
+        set_stack_cache, set_stack_size, shutdown, sleep_interruptible, sleep_until, spawn,
+        stack_size,
     },
 };
 

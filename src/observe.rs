@@ -203,6 +203,10 @@ pub enum ObjectKind {
     Barrier,
     /// The end of a [`Thread`](crate::Thread), by the address of its record.
     Thread,
+    /// The token of the calling thread, in [`park`](crate::park), by the address of its record.
+    Token,
+    /// A point in time, in [`sleep_until`](crate::sleep_until), by an address on the thread's stack.
+    Sleep,
 }
 
 /// Which of the two functions.

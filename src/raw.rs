@@ -19,4 +19,5 @@ pub mod renewed_lock;
 pub mod rlock;
 pub mod semaphore;
 mod spin;
+pub mod token;
 pub mod waiters;

@@ -14,9 +14,11 @@ mod registry;
 mod returning;
 mod scope;
 mod settings;
+mod sleep;
 mod stacks;
 mod start;
 mod timer;
+mod token;
 
 pub use builder::{Builder, set_stack_size, stack_size};
 pub use current::{active_count, current_thread, enumerate, get_ident, get_native_id, main_thread};
@@ -30,8 +32,10 @@ pub use overflow::set_overflow_report;
 pub use returning::{JoinHandle, spawn};
 pub use scope::{Scope, ScopedJoinHandle, scope};
 pub use settings::{Scheduling, Signals};
+pub use sleep::{sleep_interruptible, sleep_until};
 pub use stacks::set_stack_cache;
 pub use timer::Timer;
+pub use token::{park, park_interruptible, park_timeout, park_until};
 
 pub(crate) use current::{known, record as known_or_new};
 pub(crate) use hooks::{contain_as, contain_trace, discard};

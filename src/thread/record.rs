@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::locked::Locked;
 use crate::observe::{self, TraceHook};
 use crate::raw::lifecycle::RawLifecycle;
+use crate::raw::token::RawToken;
 use std::cell::UnsafeCell;
 use std::mem;
 use std::sync::Arc;
@@ -24,6 +25,8 @@ pub(crate) struct Record {
     /// Who the thread is: taken when it is made, told to others as its ident once it is started.
     pub(super) token: u64,
     pub(super) lifecycle: RawLifecycle,
+    /// What `park` waits for.
+    pub(super) parking: RawToken,
     /// Usable bytes; 0 for what `set_stack_size` says at the start.
     pub(super) stack_size: usize,
     /// What it has otherwise than the thread that starts it.
@@ -115,6 +118,7 @@ impl Record {
         Record {
             token,
             lifecycle: RawLifecycle::new(),
+            parking: RawToken::new(),
             stack_size,
             settings: Settings::INHERITED,
             generation: AtomicU32::new(fork::generation()),

@@ -32,3 +32,4 @@ mod model;
 mod renewal;
 mod rlock;
 mod semaphore;
+mod token;
