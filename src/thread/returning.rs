@@ -13,7 +13,7 @@ use crate::mutex::Mutex;
 use std::fmt;
 use std::mem;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread::Result as Returned;
 use std::time::Duration;
 
@@ -26,53 +26,46 @@ impl Job for Task<'static> {
     }
 }
 
-/// What has come of a thread's target, shared by the thread and the handle.
-struct Outcome<T> {
-    /// `None` before the end, and once it was taken; of a panic the payload, of `exit` none.
-    ended: Mutex<Option<Result<T, Option<Payload>>>>,
-    /// Told of a panic that nobody has taken.
-    untaken: Option<Arc<AtomicBool>>,
-}
+/// What has come of a thread's target, shared by the thread and the handle. `None` before the end, and
+/// once it was taken; of a panic the payload, of `exit` none.
+type Outcome<T> = Mutex<Option<Result<T, Option<Payload>>>>;
 
-impl<T> Drop for Outcome<T> {
-    fn drop(&mut self) {
-        if let (Some(untaken), Some(Err(Some(_)))) = (&self.untaken, self.ended.get_mut()) {
-            // Relaxed: whoever asks has joined the threads that may drop this.
-            untaken.store(true, Relaxed);
-        }
-    }
-}
+/// How many threads of a scope have panicked, less those whose payload somebody has taken.
+pub(super) type Untaken = AtomicUsize;
 
 /// A thread that was started, and what it will return.
 pub(super) struct Returning<T> {
     thread: Thread,
     outcome: Arc<Outcome<T>>,
+    untaken: Option<Arc<Untaken>>,
 }
 
 impl<T> Returning<T> {
-    /// Starts a thread that runs `target`, as `builder` says but for what is to be run. `untaken` is
-    /// told if it panics and nobody takes that.
+    /// Starts a thread that runs `target`, as `builder` says but for what is to be run. `untaken`
+    /// counts it while it has panicked and nobody has taken that.
     ///
     /// # Safety
     /// The thread has been joined before `'a` is over, in the process that calls this.
     pub(super) unsafe fn start<'a, F>(
         builder: Builder,
         target: F,
-        untaken: Option<Arc<AtomicBool>>,
+        untaken: Option<Arc<Untaken>>,
     ) -> Result<Returning<T>, Error>
     where
         F: FnOnce() -> T + Send + 'a,
         T: Send + 'a,
     {
         let thread = builder.build_without_target()?;
-        let outcome = Arc::new(Outcome {
-            ended: Mutex::new(None),
-            untaken,
-        });
-        let left = outcome.clone();
+        let outcome = Arc::new(Outcome::new(None));
+        let (left, count) = (outcome.clone(), untaken.clone());
         let task: Task<'a> = Box::new(move |record| {
             let ended = run_target(record, target);
-            *left.ended.lock() = Some(ended);
+            if let (Some(count), Err(Some(_))) = (count, &ended) {
+                // Relaxed, here and below: whoever asks for the number has joined the threads that
+                // change it.
+                count.fetch_add(1, Relaxed);
+            }
+            *left.lock() = Some(ended);
             // If the handle is gone, what was returned is dropped here.
             hooks::contain(record.clone(), || drop(left));
         });
@@ -81,7 +74,11 @@ impl<T> Returning<T> {
         // promises. In the child of a fork it is never touched.
         let task = unsafe { mem::transmute::<Task<'a>, Task<'static>>(task) };
         thread.record.start_for(task)?;
-        Ok(Returning { thread, outcome })
+        Ok(Returning {
+            thread,
+            outcome,
+            untaken,
+        })
     }
 
     pub(super) fn thread(&self) -> &Thread {
@@ -93,10 +90,15 @@ impl<T> Returning<T> {
             return Err(Box::new(error));
         }
         // Locked only by a thread that has vanished in a fork, and left nothing to be trusted.
-        let ended = self.outcome.ended.try_lock().and_then(|mut it| it.take());
+        let ended = self.outcome.try_lock().and_then(|mut it| it.take());
         match ended {
             Some(Ok(value)) => Ok(value),
-            Some(Err(Some(payload))) => Err(payload),
+            Some(Err(Some(payload))) => {
+                if let Some(untaken) = self.untaken {
+                    untaken.fetch_sub(1, Relaxed);
+                }
+                Err(payload)
+            }
             Some(Err(None)) | None => Err(Box::new(Error::NoResult)),
         }
     }
@@ -109,7 +111,8 @@ impl<T> Returning<T> {
 ///
 /// The thread is a daemon, so the program's end does not wait for it; what starts threads that it
 /// shall wait for is [`Builder::daemon`], or [`Thread`]. A handle that is dropped leaves the thread
-/// alone, and what it returns is dropped in it.
+/// alone. What `f` returns is then dropped in the thread, where a panic in that goes to the excepthook,
+/// or with the handle if the thread has come to its end already.
 ///
 /// What happened before the call happens before `f`, and what happened in `f` before the return of
 /// a join.
@@ -121,6 +124,7 @@ impl<T> Returning<T> {
 /// let sum = threadbare::spawn(|| (1..=100).sum::<u32>());
 /// assert_eq!(sum.join().unwrap(), 5050);
 /// ```
+#[track_caller]
 pub fn spawn<F, T>(f: F) -> JoinHandle<T>
 where
     F: FnOnce() -> T + Send + 'static,

@@ -13,7 +13,7 @@
 //!    them may have been starting another: the list is locked anew and forgotten.
 
 use super::builder::Builder;
-use super::returning::{Returning, join_handle};
+use super::returning::{Returning, Untaken, join_handle};
 use super::{Deadline, Error, Thread};
 use crate::raw::renewed_lock::RenewedLock;
 use std::cell::UnsafeCell;
@@ -23,7 +23,7 @@ use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread::Result as Returned;
 use std::time::Duration;
 
@@ -42,15 +42,14 @@ use std::time::Duration;
 /// ```
 pub struct Scope<'scope, 'env: 'scope> {
     threads: Threads,
-    /// Whether a thread has panicked and nobody has taken that.
-    untaken: Arc<AtomicBool>,
+    untaken: Arc<Untaken>,
     /// Invariant: with a longer `'scope` threads could borrow what is gone at its end, with a
     /// shorter one from the body of `scope`, which ends before they do.
     scope: PhantomData<&'scope mut &'scope ()>,
     env: PhantomData<&'env mut &'env ()>,
 }
 
-/// The threads that may still run, and others.
+/// The threads that are not known to be gone.
 struct Threads {
     lock: RenewedLock,
     list: UnsafeCell<List>,
@@ -59,8 +58,10 @@ struct Threads {
 #[derive(Default)]
 struct List {
     threads: Vec<Thread>,
-    /// At this length those that have ended are taken off, and it becomes twice what is left: so
-    /// a long life with many short threads costs constant time and space for each.
+    /// At this length those that are gone are taken off, and it becomes twice what is left: so a long
+    /// life with many short threads costs constant time for each, and space for those that live. It
+    /// is not enough that they have ended: their kernel threads may have something to do, and who has
+    /// called `exit_process` never gets any further.
     full: usize,
 }
 
@@ -89,17 +90,17 @@ impl Threads {
 
     fn add(&self, thread: Thread) {
         const LEAST: usize = 32;
-        let ended = self.with(|list| {
-            let mut ended = Vec::new();
+        let gone = self.with(|list| {
+            let mut gone = Vec::new();
             if list.threads.len() >= list.full.max(LEAST) {
                 let threads = mem::take(&mut list.threads).into_iter();
-                (list.threads, ended) = threads.partition(Thread::is_alive);
+                (gone, list.threads) = threads.partition(|thread| thread.record.is_joined());
                 list.full = 2 * list.threads.len();
             }
             list.threads.push(thread);
-            ended
+            gone
         });
-        drop(ended);
+        drop(gone);
     }
 
     fn next(&self) -> Option<Thread> {
@@ -144,7 +145,7 @@ where
     match returned {
         Err(payload) => resume_unwind(payload),
         // Relaxed: all threads were joined.
-        Ok(_) if scope.untaken.load(Relaxed) => panic!("a scoped thread panicked"),
+        Ok(_) if scope.untaken.load(Relaxed) > 0 => panic!("a scoped thread panicked"),
         Ok(value) => value,
     }
 }
