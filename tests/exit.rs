@@ -20,9 +20,9 @@ use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use threadbare::{
-    Condition, Error, Event, Lock, RLock, Semaphore, Thread, Timer, current_thread, enumerate,
-    exit, exit_process, get_native_id, main_thread, register_atexit, set_excepthook,
-    set_exit_timeout, shutdown,
+    Condition, Deadline, Error, Event, Lock, RLock, Semaphore, Thread, Timer, current_thread,
+    enumerate, exit, exit_process, get_native_id, main_thread, park, register_atexit, scope,
+    set_excepthook, set_exit_timeout, shutdown, sleep_until, spawn,
 };
 
 /// Tells a child which case it is.
@@ -1057,6 +1057,66 @@ const CASES: &[Case] = &[
         &["late"],
     ),
     Case::new(
+        "exit_process_in_a_scoped_thread_never_ends_the_scope",
+        || {
+            static IS_OVER: AtomicBool = AtomicBool::new(false);
+            let main = get_native_id();
+            // Keeps the end from coming until main waits for the scope.
+            worker("keeps", move || {
+                until(|| IS_OVER.load(Relaxed) && common::is_asleep(main));
+            });
+            scope(|s| {
+                let exits = s.spawn(|| exit_process(5)).thread().clone();
+                until(|| !exits.is_alive());
+                // More than the scope lists without looking who is gone.
+                for _ in 0..100 {
+                    s.spawn(|| ()).join().unwrap();
+                }
+                IS_OVER.store(true, Relaxed);
+            });
+            say("the scope has left a thread behind");
+        },
+        5,
+        &[],
+    ),
+    Case::new(
+        "exit_in_main_in_a_scope_does_not_wait_for_its_daemons",
+        || {
+            scope(|s| {
+                s.spawn(|| sleep_for_ever());
+                exit();
+            });
+        },
+        0,
+        &[],
+    ),
+    Case::new(
+        "exit_waits_for_a_scoped_thread_that_is_no_daemon",
+        || {
+            expect_the_end();
+            scope(|s| {
+                let builder = Thread::builder().daemon(false);
+                let late = builder.spawn_scoped(s, || {
+                    until_the_end();
+                    say("late");
+                });
+                late.unwrap();
+                exit();
+            });
+        },
+        0,
+        &["late"],
+    ),
+    Case::new(
+        "ruling_14_exit_does_not_wait_for_a_thread_with_a_result",
+        || {
+            drop(spawn(|| sleep_for_ever()));
+            late_worker();
+        },
+        0,
+        &["late"],
+    ),
+    Case::new(
         "exit_process_in_two_threads_while_main_waits",
         || {
             late_worker();
@@ -1232,7 +1292,7 @@ const CASES: &[Case] = &[
     )
     .complaining(&[
         "threadbare: the process ends without waiting for 'Lock', 'RLock', 'Condition', \
-         'Semaphore', 'Event', 'join', 'Timer', 'the timer', 'std'",
+         'Semaphore', 'Event', 'join', 'Timer', 'the timer', 'park', 'sleep', 'scope', 'std'",
     ]),
     // Immediate exit (EXIT-7).
     Case::new(
@@ -1407,7 +1467,7 @@ fn sleep_until_children_end() {
 }
 
 /// Ways to block for ever.
-const BLOCKED: [(&str, fn()); 8] = [
+const BLOCKED: [(&str, fn()); 11] = [
     ("Lock", || {
         let lock = Lock::new();
         lock.acquire();
@@ -1436,6 +1496,11 @@ const BLOCKED: [(&str, fn()); 8] = [
         timer.set_name("the timer");
         timer.start().unwrap();
         timer.join().unwrap();
+    }),
+    ("park", park),
+    ("sleep", || sleep_until(Deadline::NEVER)),
+    ("scope", || {
+        scope(|s| s.spawn(|| sleep_for_ever()).join().map(drop).unwrap())
     }),
     ("std", || sleep_for_ever()),
 ];

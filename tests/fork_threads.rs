@@ -11,11 +11,11 @@ use common::witness::run;
 use common::{until, watchdog};
 use nix::unistd::{ForkResult, fork, getpid};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use threadbare::{
-    Deadline, Event, Thread, Timer, active_count, current_thread, enumerate, get_ident,
-    get_native_id, main_thread, register_atexit, set_excepthook, shutdown,
+    Deadline, Error, Event, Thread, Timer, active_count, current_thread, enumerate, get_ident,
+    get_native_id, main_thread, register_atexit, scope, set_excepthook, shutdown,
 };
 
 /// A thread that waits for the event.
@@ -315,4 +315,90 @@ fn fork_5_a_timer_that_others_change_at_that_moment_can_be_used_in_the_child() {
         stop.store(true, Relaxed);
         children.into_iter().for_each(finish);
     });
+}
+
+// Scopes.
+
+#[test]
+fn fork_4_in_the_child_a_scope_does_not_wait_for_threads_of_the_parent() {
+    let _watchdog = watchdog();
+    let (go, lent) = (Event::new(), AtomicU32::new(0));
+    let (mut child, parent) = (None, std::process::id());
+    scope(|s| {
+        let waiting = s.spawn(|| go.wait());
+        for _ in 0..40 {
+            s.spawn(|| go.wait()); // more than the list holds before it is looked through
+        }
+        // SAFETY: the child uses the crate only, and leaves by `_exit`, once the scope has returned.
+        match unsafe { fork() }.unwrap() {
+            ForkResult::Parent { child: pid } => {
+                child = Some(pid);
+                assert!(!waiting.is_finished());
+                go.set();
+            }
+            ForkResult::Child => {
+                // SAFETY: no precondition.
+                unsafe { libc::alarm(30) };
+                let payload = waiting.join().unwrap_err();
+                let is_gone = payload.downcast_ref() == Some(&Error::NoResult);
+                for _ in 0..40 {
+                    let lent = &lent;
+                    s.spawn(move || lent.fetch_add(u32::from(is_gone), Relaxed));
+                }
+            }
+        }
+    });
+    if std::process::id() != parent {
+        // SAFETY: leaves the child without running what belongs to the parent.
+        unsafe { libc::_exit(i32::from(lent.into_inner() != 40)) };
+    }
+    finish(child.unwrap());
+}
+
+#[test]
+fn fork_5_a_fork_while_others_start_threads_in_the_scope_does_not_block_the_child() {
+    let _watchdog = watchdog();
+    let stop = AtomicBool::new(false);
+    scope(|s| {
+        for _ in 0..2 {
+            s.spawn(|| {
+                while !stop.load(Relaxed) {
+                    s.spawn(|| ());
+                }
+            });
+        }
+        let children: Vec<_> = (0..50)
+            .map(|_| {
+                start_child(|| {
+                    assert!(s.spawn(|| ()).join().is_ok());
+                    scope(|s| s.spawn(|| ()).join()).unwrap();
+                })
+            })
+            .collect();
+        stop.store(true, Relaxed);
+        children.into_iter().for_each(finish);
+    });
+}
+
+#[test]
+fn fork_9_a_scoped_thread_that_forked_and_returns_in_the_child_ends_it() {
+    let _watchdog = watchdog();
+    let lent = AtomicU32::new(1);
+    let child = scope(|s| {
+        let forks = s.spawn(|| {
+            // SAFETY: the child returns from its thread, as the crate promises to work.
+            match unsafe { fork() }.unwrap() {
+                ForkResult::Parent { child } => Some(child),
+                ForkResult::Child => {
+                    // What it borrows is there, though the thread that lent it is not.
+                    let thread = s.spawn(|| lent.fetch_add(1, Relaxed));
+                    assert_eq!(thread.join().unwrap(), 1);
+                    None
+                }
+            }
+        });
+        forks.join().unwrap().unwrap()
+    });
+    finish(child);
+    assert_eq!(lent.into_inner(), 1);
 }

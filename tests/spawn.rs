@@ -323,7 +323,7 @@ fn a_result_is_dropped_once_whoever_comes_last() {
 fn a_result_that_panics_when_dropped_goes_to_the_excepthook() {
     let _watchdog = watchdog();
     let hooked = Hooked::by("dropped badly");
-    let (go, after) = (Arc::new(Event::new()), Arc::new(AtomicBool::new(false)));
+    let go = Arc::new(Event::new());
     let handle = Thread::builder().spawn_returning({
         let go = go.clone();
         move || {
@@ -336,7 +336,6 @@ fn a_result_that_panics_when_dropped_goes_to_the_excepthook() {
     drop(handle);
     go.set();
     thread.join().unwrap();
-    after.store(true, Relaxed);
     assert_eq!(hooked.times(), 1);
     // A payload is no better.
     let go = Arc::new(Event::new());
@@ -449,7 +448,7 @@ fn fork_4_in_the_child_a_vanished_thread_has_no_result_and_one_that_ended_has() 
     let (ended, finished) = waiting();
     finished.set();
     until(|| ended.is_finished());
-    let dropped = Arc::new(());
+    let lent = Arc::new(());
     let (mut running, mut ended) = (Some(running), Some(ended));
     forked::in_child(|| {
         let running = running.take().unwrap();
@@ -458,7 +457,7 @@ fn fork_4_in_the_child_a_vanished_thread_has_no_result_and_one_that_ended_has() 
         let payload = running.join().unwrap_err();
         assert_eq!(error_of(&*payload), Error::NoResult);
         assert_eq!(ended.take().unwrap().join().unwrap(), 7);
-        let own = dropped.clone();
+        let own = lent.clone();
         assert_eq!(spawn(move || Arc::strong_count(&own)).join().unwrap(), 2);
     });
     go.set();

@@ -9,7 +9,7 @@ mod child;
 mod common;
 
 use child::Child;
-use common::{until, watchdog};
+use common::{after, until, watchdog};
 use std::mem::forget;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,8 +17,8 @@ use std::time::Duration;
 use threadbare::{
     Condition, Condvar, Deadline, Error, Event, Lock, Monitor, Mutex as TypedMutex, MutexExt,
     ObjectKind, RLock, ReentrantMutex, Semaphore, Thread, TraceEvent, TraceHook, current_thread,
-    exit, getprofile, gettrace, setprofile, setprofile_all_threads, settrace, settrace_all_threads,
-    thread_profile, thread_trace, trace_point,
+    exit, getprofile, gettrace, park_timeout, setprofile, setprofile_all_threads, settrace,
+    settrace_all_threads, sleep_until, thread_profile, thread_trace, trace_point,
 };
 
 const SHORT: Duration = Duration::from_millis(2);
@@ -80,7 +80,7 @@ fn run<R: Send + 'static>(target: impl FnOnce() -> R + Send + 'static) -> R {
 }
 
 /// One way to block for a short while and give up, for each type.
-const WAYS: [(ObjectKind, fn()); 11] = [
+const WAYS: [(ObjectKind, fn()); 13] = [
     (ObjectKind::Lock, || {
         let lock = Lock::new();
         lock.acquire();
@@ -144,6 +144,10 @@ const WAYS: [(ObjectKind, fn()); 11] = [
         go.set();
         thread.join().unwrap();
     }),
+    (ObjectKind::Token, || {
+        assert_eq!(park_timeout(SHORT), Ok(false));
+    }),
+    (ObjectKind::Sleep, || sleep_until(after(SHORT))),
 ];
 
 #[test]

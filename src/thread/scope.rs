@@ -247,3 +247,39 @@ impl<T> fmt::Debug for ScopedJoinHandle<'_, T> {
         shown.field(self.thread()).finish()
     }
 }
+
+#[cfg(all(test, not(threadbare_loom)))]
+mod tests {
+    use super::*;
+
+    impl Scope<'_, '_> {
+        fn len(&self) -> usize {
+            self.threads.with(|list| list.threads.len())
+        }
+    }
+
+    #[test]
+    fn a_list_of_many_short_threads_stays_small() {
+        scope(|s| {
+            let mut longest = 0;
+            for _ in 0..10_000 {
+                s.spawn(|| ()).join().unwrap();
+                longest = longest.max(s.len());
+            }
+            assert!(longest <= 33, "{longest}");
+        });
+    }
+
+    #[test]
+    fn a_list_of_short_threads_that_nobody_joins_shrinks_too() {
+        scope(|s| {
+            for _ in 0..100 {
+                let threads: Vec<_> = (0..100).map(|_| s.spawn(|| ()).thread().clone()).collect();
+                while threads.iter().any(Thread::is_alive) {
+                    std::thread::yield_now();
+                }
+            }
+            assert!(s.len() <= 1_000, "{}", s.len());
+        });
+    }
+}

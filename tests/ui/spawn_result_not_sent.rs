@@ -1,0 +1,5 @@
+use std::rc::Rc;
+
+fn main() {
+    threadbare::spawn(|| Rc::new(1));
+}
