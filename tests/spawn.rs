@@ -7,7 +7,7 @@ mod common;
 
 use child::in_child;
 use common::forked::{self, start_child};
-use common::witness::OnDrop;
+use common::witness::{OnDrop, Witness};
 use common::{SHORT, TOO_LONG, is_asleep, until, watchdog};
 use nix::libc;
 use nix::unistd::{ForkResult, Pid, fork};
@@ -17,8 +17,8 @@ use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 use threadbare::{
-    Deadline, Error, ErrorKind, Event, ExceptHook, JoinHandle, Thread, enumerate, exit, get_ident,
-    set_excepthook, set_stack_size, shutdown, spawn,
+    Deadline, Error, ErrorKind, Event, ExceptHook, JoinHandle, Thread, current_thread, enumerate,
+    exit, get_ident, scope, set_excepthook, set_stack_size, shutdown, spawn,
 };
 
 const _: () = {
@@ -208,6 +208,20 @@ fn ruling_14_it_is_a_daemon_and_listed() {
     assert!(!enumerate().contains(&thread));
     thread.join().unwrap();
     assert_eq!(thread.run(), Err(Error::AlreadyStarted));
+}
+
+#[test]
+fn ruling_14_it_is_a_daemon_also_if_who_starts_it_is_none() {
+    let _watchdog = watchdog();
+    let witness = Witness::default();
+    let target = witness.watch(|| {
+        assert!(spawn(|| current_thread().daemon()).join().unwrap());
+        assert!(scope(|s| s.spawn(|| current_thread().daemon()).join()).unwrap());
+        let builder = Thread::builder().target(|| ());
+        assert!(!builder.build().unwrap().daemon());
+    });
+    let thread = Thread::builder().daemon(false).target(target);
+    witness.join(&thread.spawn().unwrap());
 }
 
 #[test]

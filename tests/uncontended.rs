@@ -13,7 +13,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use threadbare::{
     Barrier, BoundedSemaphore, Condition, Condvar, Deadline, Event, Lock, Monitor, Mutex, MutexExt,
-    RLock, ReentrantMutex, Semaphore, get_ident, get_native_id,
+    RLock, ReentrantMutex, Semaphore, current_thread, get_ident, get_native_id, park,
+    park_interruptible, park_timeout, park_until,
 };
 
 const MILLION: usize = 1_000_000;
@@ -133,6 +134,17 @@ const KINDS: &[(&str, fn())] = &[
             assert_eq!(CONDVAR.notify_all(), 0);
         },
     ),
+    ("unpark, park", || {
+        for park in [park, || assert!(park_until(Deadline::NEVER))] {
+            current_thread().unpark();
+            park();
+        }
+        current_thread().unpark();
+        assert_eq!(park_timeout(SOON), Ok(true));
+        current_thread().unpark();
+        assert_eq!(park_interruptible(Deadline::NEVER), Ok(true));
+        assert_eq!(park_timeout(Duration::ZERO), Ok(false));
+    }),
     ("Monitor", || {
         let mut guard = MONITOR.lock();
         *guard += 1;

@@ -114,8 +114,9 @@ impl Threads {
 /// As [`std::thread::scope`]. Beyond what that promises, the threads' thread-locals have been
 /// destroyed and their kernel threads are gone when it returns.
 ///
-/// The threads are daemons, for a program may end while a scope runs. In the child of a fork the
-/// threads of the parent are not waited for.
+/// The threads are daemons, for a program may end while a scope runs. A scope with a thread that has
+/// called [`exit_process`](crate::exit_process) does not return. In the child of a fork the threads of
+/// the parent are not waited for.
 ///
 /// # Panics
 /// With what `f` panics with; else if a thread has panicked and nobody has taken that by a join.
