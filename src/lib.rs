@@ -4,7 +4,7 @@
 //! |---|---|
 //! | data in locks | [`Mutex`], [`ReentrantMutex`]: `lock_api`'s types; [`Monitor`]: a value to wait for; [`Condvar`] |
 //! | locks | [`Lock`], [`RLock`]: timeouts, deadlines, ownership errors, no poisoning; [`Guard`] |
-//! | waiting | [`Condition`]: exact first-in first-out notify; [`Event`]: resettable |
+//! | waiting | [`Condition`]: exact first-in first-out notify; [`Event`]: resettable; [`park`], [`sleep_until`] |
 //! | counting | [`Semaphore`], [`BoundedSemaphore`]: several permits at once, bounds |
 //! | meeting | [`Barrier`]: rounds with an action, timeouts, abort and reset |
 //! | threads | [`Thread`]: start errors as values, join with a timeout by many, names that the kernel knows, small cached stacks with guard pages, signal mask, CPUs and scheduling from the first step on; [`enumerate`], [`current_thread`] |
