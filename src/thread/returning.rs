@@ -236,6 +236,24 @@ macro_rules! join_handle {
                 self.0.thread().join_interruptible(deadline)
             }
 
+            /// As [`join_interruptible`](Self::join_interruptible), but what ends the wait is `check`,
+            /// by returning `true`: see [`Thread::join_checked`].
+            ///
+            /// # Errors
+            /// [`Error::Interrupted`], [`Error::JoinSelf`].
+            ///
+            /// ```
+            /// let handle = threadbare::spawn(|| 1);
+            /// assert_eq!(handle.join_checked(threadbare::Deadline::NEVER, || false), Ok(true));
+            /// ```
+            pub fn join_checked(
+                &self,
+                deadline: Deadline,
+                check: impl FnMut() -> bool,
+            ) -> Result<bool, Error> {
+                self.0.thread().join_checked(deadline, check)
+            }
+
             /// Whether the thread has ended: its target has returned or panicked, and its
             /// thread-locals have been destroyed.
             ///
