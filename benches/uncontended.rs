@@ -166,6 +166,9 @@ fn thread(c: &mut Criterion) {
                 .expect("a thread");
         });
     });
+    group.bench_function("spawn", |b| {
+        b.iter(|| threadbare::spawn(|| ()).join().expect("a thread"));
+    });
     group.bench_function("std::thread", |b| {
         b.iter(|| std::thread::spawn(|| ()).join().expect("a thread"));
     });
