@@ -12,7 +12,7 @@ use nix::unistd::{ForkResult, fork};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use threadbare::{Thread, active_count, current_thread, enumerate, set_stack_cache};
+use threadbare::{Thread, active_count, current_thread, enumerate, scope, set_stack_cache};
 
 struct Curious;
 
@@ -86,6 +86,7 @@ fn bustle() {
             // A thread of std's, which has a dummy as soon as it allocates.
             if round % 10 == 0 {
                 std::thread::spawn(|| drop(Box::new(1))).join().unwrap();
+                scope(|s| drop((s.spawn(|| Box::new(1)), s.spawn(|| Box::new(2)))));
             }
         }
     });
