@@ -171,9 +171,12 @@ fn the_timed_forms_tell_whether_the_thread_is_gone() {
     assert_eq!(handle.join_timeout(TOO_LONG), Err(Error::TimeoutTooLarge));
     assert_eq!(handle.join_until(Deadline::now()), Ok(false));
     assert_eq!(handle.join_interruptible(Deadline::now()), Ok(false));
+    let stopped = handle.join_checked(Deadline::NEVER, || true);
+    assert_eq!(stopped, Err(Error::Interrupted));
     assert!(!handle.is_finished());
     go.set();
     assert_eq!(handle.join_interruptible(Deadline::NEVER), Ok(true));
+    assert_eq!(handle.join_checked(Deadline::NEVER, || true), Ok(true));
     assert_eq!(handle.join_until(Deadline::NEVER), Ok(true));
     assert!(handle.is_finished());
     assert_eq!(handle.join().unwrap(), 7);
