@@ -437,15 +437,15 @@ const CASES: &[Case] = &[
         || {
             worker("first", || {
                 until_the_end();
+                say("first"); // before the next one is there, which does not wait for this line
                 worker("second", || {
                     until_the_end();
+                    say("second");
                     worker("third", || {
                         until_the_end();
                         say("third");
                     });
-                    say("second");
                 });
-                say("first");
             });
         },
         0,
