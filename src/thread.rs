@@ -35,7 +35,7 @@ pub use settings::{Scheduling, Signals};
 pub use sleep::{sleep_interruptible, sleep_until};
 pub use stacks::set_stack_cache;
 pub use timer::Timer;
-pub use token::{park, park_interruptible, park_timeout, park_until};
+pub use token::{park, park_checked, park_interruptible, park_timeout, park_until};
 
 pub(crate) use current::{known, record as known_or_new};
 pub(crate) use hooks::{contain_as, contain_trace, discard};

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 use threadbare::{
     Barrier, BoundedSemaphore, Condition, Condvar, Deadline, Error, Event, Lock, Monitor, Mutex,
-    MutexExt, RLock, Semaphore, Thread,
+    MutexExt, RLock, Semaphore, Thread, park_checked,
 };
 
 /// A wait that cannot succeed, with a deadline and a check; what it says.
@@ -24,7 +24,7 @@ fn take_elsewhere(lock: &RLock) {
 }
 
 /// Each checks by itself that its object is as it should be after the wait.
-const WAYS: [Way; 11] = [
+const WAYS: [Way; 12] = [
     |deadline, check| {
         let lock = Lock::new();
         lock.acquire();
@@ -92,6 +92,7 @@ const WAYS: [Way; 11] = [
         assert!(!monitor.is_locked());
         result
     },
+    |deadline, check| park_checked(deadline, check),
     |deadline, check| {
         let go = Arc::new(Event::new());
         let thread = Thread::new({

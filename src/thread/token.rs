@@ -103,6 +103,29 @@ pub fn park_interruptible(deadline: Deadline) -> Result<bool, Error> {
     )
 }
 
+/// As [`park_interruptible`], but what ends the wait is `check`, by returning `true`: it is called before
+/// the thread sleeps, after each signal handler that ran, and every 50 ms, so no signal is missed
+/// (SIG-4). If it panics, a token that came is still there.
+///
+/// # Errors
+/// [`Error::Interrupted`] if `check` has returned `true`.
+///
+/// ```
+/// use threadbare::{Deadline, Error, park_checked};
+///
+/// assert_eq!(park_checked(Deadline::NEVER, || true), Err(Error::Interrupted));
+/// ```
+pub fn park_checked(deadline: Deadline, check: impl FnMut() -> bool) -> Result<bool, Error> {
+    let record = current::record();
+    blocking::checked(
+        deadline,
+        check,
+        || Ok(record.parking.take()),
+        |limit| block(&record, limit),
+        || record.parking.give(),
+    )
+}
+
 fn block(record: &Record, limit: Limit) -> Result<(), GaveUp> {
     let object = Object::new(ObjectKind::Token, record);
     observe::blocking(object, || record.parking.wait_contended(limit), |_| false)
