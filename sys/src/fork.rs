@@ -14,6 +14,7 @@
 //! child would find locks held and caches filled by whoever went on after the registration.
 
 use crate::tid;
+use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
 /// A function that runs before or after a fork.
@@ -24,9 +25,14 @@ pub type Handler = extern "C" fn();
 /// has counted the fork already. `child` may do only what is async-signal-safe, and should be
 /// quick: it runs in each child that the program ever forks, often right before an `exec`.
 ///
+/// `prepare` may take locks under which memory is allocated, also where the global allocator takes
+/// its own by such handlers, if it registers them at its first allocation, as jemalloc does: those
+/// that are registered later run earlier before a fork, so this allocates first.
+///
 /// To be called when the program is loaded, from `.init_array`. Aborts if memory has run out then.
 pub fn register(prepare: Handler, parent: Handler, child: Handler) {
     watch();
+    drop(black_box(Box::new(0_u8)));
     at_fork(Some(prepare), Some(parent), child);
 }
 
