@@ -31,8 +31,8 @@ for features in +crt-static +crt-static,+lse; do
         name=$(basename "$file" .rs)
         case $name in
         # Not under qemu: seccomp; a compiler on the target; processes that run themselves anew.
-        uncontended | hostile | ui | kv | thread | builder | registry | names | timer | robust | main_thread) ;;
-        exit | exit_races | hooks | trace | fork | fork_threads | fork_first_start | fork_unprepared) ;;
+        uncontended | hostile | ui | static_library | kv | thread | builder | registry | names | timer | robust | main_thread) ;;
+        exit | exit_races | hooks | trace | fork | fork_threads | fork_first_start | fork_unprepared | fork_allocator) ;;
         local)
             cargo test --target $target --test local "$@" -- --skip local_7_values_are_dropped_after_the_panic \
                 --skip local_11_values_of_the_main --skip local_13_a_first_value --skip a_value_that_is_lent_out --skip memory_stays_flat

@@ -2,6 +2,7 @@
 
 use crate::raw::lock::RawLock;
 use crate::raw::park::{GaveUp, Limit};
+use crate::thread;
 use std::cell::UnsafeCell;
 
 /// A value that one thread at a time may touch.
@@ -73,6 +74,7 @@ impl<T> Locked<T> {
 
     /// Calls `access` and releases the lock, which the caller has taken, also on a panic.
     fn locked<R>(&self, access: impl FnOnce(&mut T) -> R) -> R {
+        thread::need_fork_handlers(); // most of these locks are in statics
         let _release = Release(&self.lock);
         // SAFETY: the lock is ours until `_release` is dropped, which is after the last use.
         access(unsafe { &mut *self.value.get() })

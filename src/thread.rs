@@ -38,6 +38,7 @@ pub use timer::Timer;
 pub use token::{park, park_checked, park_interruptible, park_timeout, park_until};
 
 pub(crate) use current::{known, record as known_or_new};
+pub(crate) use fork::need as need_fork_handlers;
 pub(crate) use hooks::{contain_as, contain_trace, discard};
 pub(crate) use record::{Record, Slots};
 pub(crate) use registry::listed as running;
