@@ -19,15 +19,6 @@ pub(crate) struct Condition {
     condition: threadbare::Condition<Arc<dyn CondLock + Send + Sync>>,
 }
 
-impl Condition {
-    pub(crate) fn on(lock: AnyLock) -> Condition {
-        Condition {
-            condition: threadbare::Condition::with_lock(lock.for_condition()),
-            lock,
-        }
-    }
-}
-
 /// What a predicate returned; an exception ends the wait as well.
 struct Verdict {
     value: PyResult<Py<PyAny>>,
@@ -78,7 +69,10 @@ impl Condition {
                 }
             }
         };
-        Ok(Condition::on(lock))
+        Ok(Condition {
+            condition: threadbare::Condition::with_lock(lock.for_condition()),
+            lock,
+        })
     }
 
     #[pyo3(signature = (blocking = Truth(true), timeout = -1.0))]

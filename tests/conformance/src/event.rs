@@ -1,8 +1,6 @@
 //! `Event`.
 
 use crate::args::deadline_or_now;
-use crate::condition::Condition;
-use crate::locks::AnyLock;
 use crate::wait::wait;
 use pyo3::prelude::*;
 
@@ -66,13 +64,6 @@ impl Event {
     fn _at_fork_reinit(&self) {
         // SAFETY: as in CPython, who calls it from Python answers for that no other thread uses it.
         unsafe { self.event().at_fork_reinit() };
-    }
-
-    /// CPython's event is a condition on a lock, and a test looks at that. This one is not, and
-    /// shows another.
-    #[getter]
-    fn _cond(&self) -> Condition {
-        Condition::on(AnyLock::Plain(Default::default()))
     }
 
     fn __repr__(&self) -> String {

