@@ -1,30 +1,48 @@
 """Runs CPython's tests of `threading` in this interpreter, in which that module is threadbare.
 
-Started by run.py, with what `cases.txt` says about each case. Writes a line for each case that ran.
+Started by run.py. `cases.txt` says which cases are run; one that it does not name, or that is to run
+and does not, is a failure.
 """
 
+import _thread
 import argparse
+import collections
 import faulthandler
+import importlib
+import os
 import sys
+import threading
+import types
 import unittest
 
-MODULES = ["test_threading", "test_threading_local"]
+# Those of lock_tests are in the classes that test_threading makes of them.
+MODULES = ["test_threading", "test_threading_local", "test_threadsignals"]
 
 # A case that takes longer hangs: its stacks are shown and the interpreter ends.
 WATCHDOG_SECONDS = 120
 
 
 def load():
-    """All cases by name: those of lock_tests are in the classes that test_threading makes of them."""
-    import _thread
-    import threading
-
-    # test_threading_local takes `local` from here instead of from `threading`.
-    _thread._local = threading.local
+    """All cases, by name."""
     cases = {}
     for module in MODULES:
+        swap(importlib.import_module(f"test.{module}"))
         collect(unittest.defaultTestLoader.loadTestsFromName(f"test.{module}"), module, cases)
     return cases
+
+
+def swap(module):
+    """Gives a module threadbare's classes where it takes CPython's from `_thread`."""
+    swapped = types.SimpleNamespace(**vars(_thread))
+    swapped._local = threading.local
+    swapped.allocate_lock = threading.Lock
+    swapped.RLock = threading.RLock
+    if module.__name__ == "test.test_threading_local":
+        module._thread = swapped
+        module.ThreadLocalTest._local = threading.local
+    if module.__name__ == "test.test_threadsignals":
+        module.thread = swapped
+        module.signalled_all = threading.Lock()
 
 
 def collect(suite, module, cases):
@@ -32,14 +50,12 @@ def collect(suite, module, cases):
         if isinstance(case, unittest.TestSuite):
             collect(case, module, cases)
             continue
-        cls, _, name = case.id().rpartition(".")
-        cls = cls.rpartition(".")[2]
-        key = f"{module}.{cls}.{name}"
+        name = ".".join(case.id().split(".")[-2:])
         if type(case).__module__ == "doctest":
-            # Once for the module's own class, once for the one that stands in for _thread's.
-            key = f"{module}.doctest.{cls}.{name}"
-            if key in cases:
-                key += ".swapped"
+            # Once for CPython's class in Python, then for the one that is swapped.
+            is_first = f"{module}.doctest" not in cases
+            name = "doctest" if is_first else "doctest_swapped"
+        key = f"{module}.{name}"
         assert key not in cases, key
         cases[key] = case
 
@@ -54,27 +70,52 @@ class Result(unittest.TextTestResult):
         super().stopTest(test)
 
 
+def listed():
+    """What the list says about each case: `run`, `swapped` or `out`."""
+    says = {}
+    with open(os.path.join(os.path.dirname(__file__), "cases.txt")) as lines:
+        for line in lines:
+            words = line.split()
+            if not words or words[0] == "#":
+                continue
+            what, name = words[0], words[1].rstrip(":")
+            assert what in ("run", "swapped", "out"), line
+            assert (what == "out") == (":" in line), f"a reason is for what is left out: {line}"
+            assert name not in says, f"listed twice: {line}"
+            says[name] = what
+    return says
+
+
 def main():
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--list", action="store_true", help="print the cases, run nothing")
-    parser.add_argument("--ran", help="file for the names of the cases that ran")
-    parser.add_argument("names", nargs="*")
+    parser.add_argument("name", nargs="*", help="run these cases, whatever the list says")
     options = parser.parse_args()
     cases = load()
     if options.list:
         print(*sorted(cases), sep="\n")
-        return 0
-    suite = unittest.TestSuite(cases[name] for name in options.names or sorted(cases))
-    runner = unittest.TextTestRunner(resultclass=Result, verbosity=2)
-    result = runner.run(suite)
-    skipped = {case.id() for case, _ in result.skipped}
-    if options.ran:
-        with open(options.ran, "w") as ran:
-            for name in options.names:
-                if cases[name].id() not in skipped:
-                    print(name, file=ran)
-    return 0 if result.wasSuccessful() else 1
+        return True
+    says = listed()
+    unknown = sorted(cases.keys() - says.keys())
+    for name in unknown:
+        print(f"not in cases.txt: {name}", file=sys.stderr)
+    names = options.name or sorted(name for name in cases if says.get(name, "out") != "out")
+    result = unittest.TextTestRunner(resultclass=Result, verbosity=2).run(
+        unittest.TestSuite(cases[name] for name in names)
+    )
+    for case, reason in result.skipped:
+        print(f"skipped though listed: {case.id()}: {reason}", file=sys.stderr)
+    if not options.name:
+        count = collections.Counter(says.get(name) for name in cases)
+        version = ".".join(map(str, sys.version_info[:3]))
+        print(
+            f"CPython {version}: {len(cases)} cases, {count['run']} run, {count['swapped']} swapped,"
+            f" {count['out']} left out, {len(unknown)} not listed; of {result.testsRun}"
+            f" {len(result.failures) + len(result.errors)} failed, {len(result.skipped)} skipped"
+        )
+    is_complete = not unknown and not result.skipped and result.testsRun == len(names)
+    return is_complete and result.wasSuccessful()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(not main())

@@ -54,10 +54,10 @@ impl Event {
 
     #[pyo3(signature = (timeout = None))]
     fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
+        let deadline = deadline_or_now(timeout)?;
         if self.is_set() {
             return Ok(true);
         }
-        let deadline = deadline_or_now(timeout)?;
         wait(py, |check| self.event().wait_checked(deadline, check))
     }
 

@@ -1,7 +1,7 @@
 //! The end of the program, and of threads that raise.
 
 use crate::errors::raised;
-use crate::thread::{Attached, Handle, Raised};
+use crate::thread::{Attached, Handle};
 use pyo3::exceptions::PySystemExit;
 use pyo3::prelude::*;
 use std::panic::resume_unwind;
@@ -17,11 +17,11 @@ pub(crate) fn set_excepthook(hook: Py<PyAny>) {
 
 fn report(hook: &Py<PyAny>, args: &ExceptHookArgs<'_>) {
     let payload = args.payload;
-    let Some(raised) = payload.and_then(|payload| payload.downcast_ref::<Raised>()) else {
+    let Some(exception) = payload.and_then(|payload| payload.downcast_ref::<PyErr>()) else {
         return default_excepthook(args);
     };
     Python::attach(|py| {
-        let exception = raised.exception.clone_ref(py).into_value(py); // with its traceback
+        let exception = exception.clone_ref(py).into_value(py); // with its traceback
         let thread = args.thread.cloned().map(Handle::of);
         if let Err(another) = hook.call1(py, (exception, thread)) {
             if !another.is_instance_of::<PySystemExit>(py) {
@@ -38,10 +38,7 @@ pub(crate) fn register_atexit(callback: Py<PyAny>) -> PyResult<()> {
     let call = move || {
         let called = Python::try_attach(|py| callback.call0(py).map(drop));
         if let Some(Err(exception)) = called {
-            resume_unwind(Box::new(Raised {
-                exception,
-                body: callback,
-            }));
+            resume_unwind(Box::new(exception));
         }
     };
     threadbare::register_atexit(call).map_err(raised)

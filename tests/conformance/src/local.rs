@@ -105,7 +105,11 @@ impl Local {
         Ok(dict.into_bound(py))
     }
 
-    fn set(slf: &Bound<'_, Local>, name: &Bound<'_, PyString>, value: *mut ffi::PyObject) -> PyResult<()> {
+    fn set(
+        slf: &Bound<'_, Local>,
+        name: &Bound<'_, PyString>,
+        value: *mut ffi::PyObject,
+    ) -> PyResult<()> {
         let dict = Local::dict(slf)?;
         if name == "__dict__" {
             let class = slf.get_type().name()?;

@@ -4,7 +4,9 @@ use crate::args::deadline;
 use crate::errors::raised;
 use crate::wait::wait;
 use pyo3::exceptions::PyValueError;
+use pyo3::ffi;
 use pyo3::prelude::*;
+use std::cell::Cell;
 use std::hash::{Hash, Hasher};
 use std::mem::ManuallyDrop;
 use std::ops::Deref;
@@ -66,25 +68,57 @@ impl Body {
         self.place().take()
     }
 
-    /// Calls it, in the thread. An exception unwinds as a panic that carries [`Raised`].
+    /// Calls it, in the thread. An exception unwinds as a panic that carries the `PyErr`.
     pub(crate) fn run(&self) {
         let Some(body) = self.take() else {
             return;
         };
-        let body = Attached::new(body);
-        let called = Python::attach(|py| call(body.bind(py)));
+        let called = Python::attach(|py| {
+            END.set(Some(End::new(body.clone_ref(py))));
+            call(&body.into_bound(py))
+        });
         if let Err(exception) = called {
-            resume_unwind(Box::new(Raised { exception, body }));
+            resume_unwind(Box::new(exception));
         }
     }
 }
 
-/// An exception that ends a thread, or an exit callback.
-pub(crate) struct Raised {
-    pub(crate) exception: PyErr,
-    /// Keeps the `Thread` object for the excepthook.
-    #[expect(dead_code, reason = "it is there to be dropped")]
-    pub(crate) body: Attached<PyAny>,
+thread_local! {
+    /// Dropped at the end of the thread, after its values of `Local`s and before the crate says that
+    /// it has ended.
+    static END: Cell<Option<End>> = const { Cell::new(None) };
+}
+
+/// What a thread keeps until it ends.
+struct End {
+    /// Its `Thread` object, which the excepthook and destructors may ask for.
+    body: Option<Py<PyAny>>,
+    /// The interpreter's state of the thread, to which each later attachment returns. What it has is
+    /// dropped with it, as CPython does it; and a second one could not be made in the child of a fork,
+    /// where this may be the last.
+    attached: ffi::PyGILState_STATE,
+}
+
+impl End {
+    /// In a thread that is attached.
+    fn new(body: Py<PyAny>) -> End {
+        End {
+            body: Some(body),
+            // SAFETY: the interpreter is there. It is undone in `drop`.
+            attached: unsafe { ffi::PyGILState_Ensure() },
+        }
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        // Kept once the interpreter is gone.
+        Python::try_attach(|_| {
+            drop(self.body.take());
+            // SAFETY: belongs to the call in `new`, in this thread, which is attached again.
+            unsafe { ffi::PyGILState_Release(self.attached) };
+        });
+    }
 }
 
 /// A reference that is dropped at once, with or without the GIL. PyO3's own wait for a next time.
@@ -118,9 +152,9 @@ unsafe extern "C-unwind" {
     /// As PyO3 declares it, but for what it may do: unwind. Before 3.14 CPython ends daemons that
     /// run beyond the end of the interpreter by `pthread_exit`.
     fn PyObject_CallObject(
-        callable: *mut pyo3::ffi::PyObject,
-        arguments: *mut pyo3::ffi::PyObject,
-    ) -> *mut pyo3::ffi::PyObject;
+        callable: *mut ffi::PyObject,
+        arguments: *mut ffi::PyObject,
+    ) -> *mut ffi::PyObject;
 }
 
 /// Calls `body`. If the interpreter ends meanwhile, the thread sleeps for ever, as from 3.14 on, instead of
