@@ -116,7 +116,7 @@ def main():
     closing = []
     for version, interpreter in found:
         python = environment(interpreter, version, folder)
-        for script in ("suite.py", "departures.py"):
+        for script in ("suite.py", "signals.py", "departures.py"):
             is_ok = passes(python, os.path.join(HERE, script))
             result = "passed" if is_ok else "FAILED"
             closing.append("CPython {}.{}.{}: {} {}".format(*version, script, result))
