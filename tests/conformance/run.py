@@ -3,8 +3,8 @@
 
     run.py [INTERPRETER ...]
 
-Without arguments it takes the CPythons of the versions below that it finds on the path and in pyenv,
-one of each version. `--find` only says which.
+Without arguments it takes the CPythons of the versions below that it finds on the path and in
+pyenv, one of each version. `--find` only says which.
 """
 
 import glob

@@ -1,7 +1,7 @@
 """Runs CPython's tests of `threading` in this interpreter, in which that module is threadbare.
 
-Started by run.py. `cases.txt` says which cases are run; one that it does not name, or that is to run
-and does not, is a failure.
+Started by run.py. `cases.txt` says which cases are run; one that it does not name, or that is to
+run and does not, is a failure.
 """
 
 import _thread
@@ -115,9 +115,9 @@ def main():
         count = collections.Counter(says.get(name) for name in cases)
         version = ".".join(map(str, sys.version_info[:3]))
         print(
-            f"CPython {version}: {len(cases)} cases, {count['run']} run, {count['swapped']} swapped,"
-            f" {count['out']} left out, {len(unknown)} not listed; of {result.testsRun}"
-            f" {len(result.failures) + len(result.errors)} failed, {len(result.skipped)} skipped"
+            f"CPython {version}: {len(cases)} cases, {count['run']} run, {count['swapped']} swapped, "
+            f"{count['out']} left out, {len(unknown)} not listed; of {result.testsRun} "
+            f"{len(result.failures) + len(result.errors)} failed, {len(result.skipped)} skipped"
         )
     is_complete = not unknown and not result.skipped and result.testsRun == len(names)
     return is_complete and result.wasSuccessful()

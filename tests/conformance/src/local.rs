@@ -29,8 +29,8 @@ struct Values {
     all: All,
 }
 
-/// The dictionaries of all threads, for the garbage collector. Locked with the GIL held, for no more
-/// than a push or a removal.
+/// The dictionaries of all threads, for the garbage collector. Locked with the GIL held, for a push or
+/// a removal at most.
 #[derive(Clone, Default)]
 struct All(Arc<Mutex<Vec<Py<PyDict>>>>);
 

@@ -84,7 +84,7 @@ impl Body {
 }
 
 thread_local! {
-    /// Dropped at the end of the thread, after its values of `Local`s and before the crate says that
+    /// Dropped at the end of the thread, after its values in `Local`s and before the crate says that
     /// it has ended.
     static END: Cell<Option<End>> = const { Cell::new(None) };
 }
@@ -93,8 +93,8 @@ thread_local! {
 struct End {
     /// Its `Thread` object, which the excepthook and destructors may ask for.
     body: Option<Py<PyAny>>,
-    /// The interpreter's state of the thread, to which each later attachment returns. What it has is
-    /// dropped with it, as CPython does it; and a second one could not be made in the child of a fork,
+    /// The interpreter's state of the thread, to which each later attachment returns. What is in it
+    /// is dropped with it, as in CPython. A second one could not be made in the child of a fork,
     /// where this may be the last.
     attached: ffi::PyGILState_STATE,
 }
@@ -157,8 +157,8 @@ unsafe extern "C-unwind" {
     ) -> *mut ffi::PyObject;
 }
 
-/// Calls `body`. If the interpreter ends meanwhile, the thread sleeps for ever, as from 3.14 on, instead of
-/// unwinding through frames that do not expect that.
+/// Calls `body`. If the interpreter ends meanwhile, the thread sleeps for ever, as from 3.14 on,
+/// instead of unwinding through frames that do not expect that.
 fn call(body: &Bound<'_, PyAny>) -> PyResult<()> {
     /// Does not let anybody unwind.
     struct Hang;
