@@ -93,13 +93,14 @@ def environment(interpreter, version, folder):
     return os.path.join(place, "bin", "python")
 
 
-def passes(*command):
+def run(*command):
+    """Whether the command succeeds, and the last line that it prints, if it prints any."""
     print("+", *command, flush=True)
     try:
-        return subprocess.run(command, cwd=TARGET, timeout=TIMEOUT_SECONDS).returncode == 0
+        done = subprocess.run(command, cwd=TARGET, stdout=subprocess.PIPE, timeout=TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired:
-        print(f"not done after {TIMEOUT_SECONDS} s", file=sys.stderr)
-        return False
+        return False, f"not done after {TIMEOUT_SECONDS} s"
+    return done.returncode == 0, (done.stdout.decode().splitlines() or [""])[-1]
 
 
 def main():
@@ -117,11 +118,12 @@ def main():
     for version, interpreter in found:
         python = environment(interpreter, version, folder)
         for script in ("suite.py", "signals.py", "departures.py"):
-            is_ok = passes(python, os.path.join(HERE, script))
+            is_ok, says = run(python, os.path.join(HERE, script))
             result = "passed" if is_ok else "FAILED"
-            closing.append("CPython {}.{}.{}: {} {}".format(*version, script, result))
-    print(*closing, sep="\n")
-    return all(line.endswith("passed") for line in closing)
+            line = "CPython {}.{}.{} {} {}".format(*version, script, result)
+            closing.append((is_ok, f"{line}: {says}" if says else line))
+    print(*(line for _, line in closing), sep="\n")
+    return all(is_ok for is_ok, _ in closing)
 
 
 if __name__ == "__main__":

@@ -106,17 +106,15 @@ def main():
     for name in unknown:
         print(f"not in cases.txt: {name}", file=sys.stderr)
     names = options.name or sorted(name for name in cases if says.get(name, "out") != "out")
-    result = unittest.TextTestRunner(resultclass=Result, verbosity=2).run(
-        unittest.TestSuite(cases[name] for name in names)
-    )
+    suite = unittest.TestSuite(cases[name] for name in names)
+    result = unittest.TextTestRunner(resultclass=Result, verbosity=2).run(suite)
     for case, reason in result.skipped:
         print(f"skipped though listed: {case.id()}: {reason}", file=sys.stderr)
     if not options.name:
         count = collections.Counter(says.get(name) for name in cases)
-        version = ".".join(map(str, sys.version_info[:3]))
         print(
-            f"CPython {version}: {len(cases)} cases, {count['run']} run, {count['swapped']} swapped, "
-            f"{count['out']} left out, {len(unknown)} not listed; of {result.testsRun} "
+            f"{len(cases)} cases: {count['run']} run, {count['swapped']} swapped, "
+            f"{count['out']} left out, {len(unknown)} not listed; "
             f"{len(result.failures) + len(result.errors)} failed, {len(result.skipped)} skipped"
         )
     is_complete = not unknown and not result.skipped and result.testsRun == len(names)

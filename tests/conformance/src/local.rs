@@ -29,8 +29,8 @@ struct Values {
     all: All,
 }
 
-/// The dictionaries of all threads, for the garbage collector. Locked with the GIL held, for a push or
-/// a removal at most.
+/// The dictionaries of all threads, for the garbage collector. Locked with the GIL held, for a
+/// push or a removal.
 #[derive(Clone, Default)]
 struct All(Arc<Mutex<Vec<Py<PyDict>>>>);
 

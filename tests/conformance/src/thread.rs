@@ -84,8 +84,8 @@ impl Body {
 }
 
 thread_local! {
-    /// Dropped at the end of the thread, after its values in `Local`s and before the crate says that
-    /// it has ended.
+    /// Dropped at the end of the thread, after its values in `Local`s and before the crate says
+    /// that it has ended.
     static END: Cell<Option<End>> = const { Cell::new(None) };
 }
 
