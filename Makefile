@@ -20,7 +20,7 @@ load: need ## The server under 5,000 connections, stalled clients, broken input,
 	scripts/kv-load.sh
 
 loom: need ## The models of the protocols; tests/loom/main.rs says how long they take
-	RUSTFLAGS="--cfg threadbare_loom" CARGO_TARGET_DIR=target/loom cargo test --release --test loom
+	RUSTFLAGS="--cfg threadbare_model" CARGO_TARGET_DIR=target/loom cargo test --release --test loom
 
 bench: need ## Benchmarks beside the peers
 	cargo bench

@@ -66,7 +66,7 @@ pub struct Condvar {
     raw: RawCondition,
 }
 
-#[cfg(not(threadbare_loom))]
+#[cfg(not(threadbare_model))]
 const _: () = assert!(size_of::<Condvar>() == 24); // as documented
 
 impl Condvar {

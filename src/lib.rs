@@ -119,50 +119,50 @@
 //! Anything else, musl included, is refused at compile time. A new minimum is a new minor version.
 
 // docs.rs names the feature that an item needs, which takes a nightly compiler.
-#![cfg_attr(docsrs, feature(doc_cfg), doc(auto_cfg(hide(threadbare_loom))))]
+#![cfg_attr(docsrs, feature(doc_cfg), doc(auto_cfg(hide(threadbare_model))))]
 
-#[cfg(not(threadbare_loom))]
+#[cfg(not(threadbare_model))]
 mod barrier;
-#[cfg(not(threadbare_loom))]
+#[cfg(not(threadbare_model))]
 mod blocking;
-#[cfg(not(threadbare_loom))]
+#[cfg(not(threadbare_model))]
 pub mod compat;
-#[cfg(not(threadbare_loom))]
+#[cfg(not(threadbare_model))]
 mod condition;
-#[cfg(not(threadbare_loom))]
+#[cfg(not(threadbare_model))]
 mod condvar;
-#[cfg(not(threadbare_loom))]
+#[cfg(not(threadbare_model))]
 mod deadline;
-#[cfg(not(threadbare_loom))]
+#[cfg(not(threadbare_model))]
 mod error;
-#[cfg(not(threadbare_loom))]
+#[cfg(not(threadbare_model))]
 mod event;
-#[cfg(not(threadbare_loom))]
+#[cfg(not(threadbare_model))]
 mod guard;
-#[cfg(not(threadbare_loom))]
+#[cfg(not(threadbare_model))]
 pub mod guide;
-#[cfg(not(threadbare_loom))]
+#[cfg(not(threadbare_model))]
 mod lock;
-#[cfg(not(threadbare_loom))]
+#[cfg(not(threadbare_model))]
 mod locked;
-#[cfg(not(threadbare_loom))]
+#[cfg(not(threadbare_model))]
 mod monitor;
-#[cfg(not(threadbare_loom))]
+#[cfg(not(threadbare_model))]
 mod mutex;
-#[cfg(not(threadbare_loom))]
+#[cfg(not(threadbare_model))]
 mod observe;
-#[cfg(not(threadbare_loom))]
+#[cfg(not(threadbare_model))]
 mod primitive;
-#[cfg(not(threadbare_loom))]
+#[cfg(not(threadbare_model))]
 mod raw;
-#[cfg(not(threadbare_loom))]
+#[cfg(not(threadbare_model))]
 mod rlock;
-#[cfg(not(threadbare_loom))]
+#[cfg(not(threadbare_model))]
 mod semaphore;
-#[cfg(not(threadbare_loom))]
+#[cfg(not(threadbare_model))]
 mod thread;
 
-#[cfg(not(threadbare_loom))]
+#[cfg(not(threadbare_model))]
 pub use crate::{
     barrier::{Barrier, BarrierAction, NoAction},
     condition::{CondLock, Condition, OwnerProof, Truthy},
@@ -194,13 +194,13 @@ pub use crate::{
     },
 };
 
-#[cfg(all(feature = "arc_lock", not(threadbare_loom)))]
+#[cfg(all(feature = "arc_lock", not(threadbare_model)))]
 pub use crate::mutex::{ArcMutexGuard, ArcReentrantMutexGuard};
 
 // The models under `tests/loom/` reach the protocols from outside.
-#[cfg(threadbare_loom)]
+#[cfg(threadbare_model)]
 #[doc(hidden)]
 pub mod primitive;
-#[cfg(threadbare_loom)]
+#[cfg(threadbare_model)]
 #[doc(hidden)]
 pub mod raw;

@@ -65,7 +65,7 @@ pub struct Monitor<T: ?Sized> {
     value: UnsafeCell<T>,
 }
 
-#[cfg(not(threadbare_loom))]
+#[cfg(not(threadbare_model))]
 const _: () = assert!(size_of::<Monitor<()>>() == 56); // as documented
 
 // SAFETY: the value is lent to the owner of the lock only, one thread at a time.

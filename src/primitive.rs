@@ -1,27 +1,27 @@
 //! What the protocols in `raw/` are built of: atomics, cells, the futex, points in time, the
-//! identity of a thread. Real ones, or under `--cfg threadbare_loom` ones that the model checker
+//! identity of a thread. Real ones, or under `--cfg threadbare_model` ones that the model checker
 //! controls. The choice is made here and nowhere else.
 //!
 //! Both halves offer the same names. Only `new` differs: modelled atomics cannot be made in a
 //! constant, so constructors of raw types are written inside [`const_unless_modelled!`].
 
-#[cfg(threadbare_loom)]
+#[cfg(threadbare_model)]
 mod model;
 
-#[cfg(threadbare_loom)]
+#[cfg(threadbare_model)]
 pub use model::*;
-#[cfg(not(threadbare_loom))]
+#[cfg(not(threadbare_model))]
 pub use real::*;
 
 /// Makes a function `const`, except under the model checker.
 macro_rules! const_unless_modelled {
     ($(#[$attribute:meta])* pub fn $($rest:tt)*) => {
         $(#[$attribute])*
-        #[cfg(not(threadbare_loom))]
+        #[cfg(not(threadbare_model))]
         pub const fn $($rest)*
 
         $(#[$attribute])*
-        #[cfg(threadbare_loom)]
+        #[cfg(threadbare_model)]
         pub fn $($rest)*
     };
 }
@@ -30,7 +30,7 @@ pub(crate) use const_unless_modelled;
 /// How a futex wait ended; the words are `threadbare_sys`'s.
 pub use threadbare_sys::futex::Outcome;
 
-#[cfg(not(threadbare_loom))]
+#[cfg(not(threadbare_model))]
 mod real {
     use std::ptr;
     use std::sync::atomic::Ordering::Relaxed;

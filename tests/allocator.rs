@@ -1,7 +1,7 @@
 //! A program whose global allocator asks which threads there are (MOD-5): in every allocation and
 //! release of every thread, those of the crate itself, of starting and of ending threads included.
 
-#![cfg(not(threadbare_loom))]
+#![cfg(not(threadbare_model))]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! `Barrier` (BAR, MEM-4, REPR-2, SIG-4, TIME-2, TIME-7).
-#![cfg(not(threadbare_loom))]
+#![cfg(not(threadbare_model))]
 
 mod common;
 

@@ -1,6 +1,6 @@
 //! What a builder asks of the kernel for a thread: signal mask, CPUs, scheduling (THR-9).
 
-#![cfg(not(threadbare_loom))]
+#![cfg(not(threadbare_model))]
 
 mod child;
 mod common;

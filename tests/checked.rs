@@ -1,6 +1,6 @@
 //! The forms that ask a function whether to go on waiting (SIG-4, ruling 16).
 
-#![cfg(not(threadbare_loom))]
+#![cfg(not(threadbare_model))]
 
 mod common;
 

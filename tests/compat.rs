@@ -1,6 +1,6 @@
 //! The names of old (ALIAS). What they do is the business of the new ones.
 
-#![cfg(not(threadbare_loom))]
+#![cfg(not(threadbare_model))]
 #![expect(deprecated, reason = "that is what this is about")]
 
 mod common;

@@ -1,5 +1,5 @@
 //! `Condition` (COND, REPR-1).
-#![cfg(not(threadbare_loom))]
+#![cfg(not(threadbare_model))]
 
 mod common;
 

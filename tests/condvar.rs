@@ -1,5 +1,5 @@
 //! `Condvar` with the guards of `lock_api`'s mutexes (COND).
-#![cfg(not(threadbare_loom))]
+#![cfg(not(threadbare_model))]
 
 mod child;
 mod common;

@@ -1,5 +1,5 @@
 //! The API without threads (DTH).
-#![cfg(not(threadbare_loom))]
+#![cfg(not(threadbare_model))]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! `Event` (EVT, MEM-2, REPR-2).
-#![cfg(not(threadbare_loom))]
+#![cfg(not(threadbare_model))]
 
 mod common;
 

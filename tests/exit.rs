@@ -7,7 +7,7 @@
 //!
 //! Arguments choose the cases whose names contain one of them.
 
-#![cfg(not(threadbare_loom))]
+#![cfg(not(threadbare_model))]
 
 mod common;
 

@@ -1,7 +1,7 @@
 //! The end of the program against what other threads do at that moment (EXIT). Each test is a process
 //! of its own.
 
-#![cfg(not(threadbare_loom))]
+#![cfg(not(threadbare_model))]
 
 mod child;
 mod common;

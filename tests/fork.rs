@@ -4,7 +4,7 @@
 //! A child checks by itself, tells what failed on stderr, and is ended by its parent if it hangs. The
 //! threads that it starts are libc's: std's take a lock of std's when they start and end, which a
 //! thread that vanished, of another test even, may hold for ever.
-#![cfg(not(threadbare_loom))]
+#![cfg(not(threadbare_model))]
 
 mod common;
 

@@ -2,7 +2,7 @@
 //! registers at its first allocation, as jemalloc does (FORK-5). Under some of its locks the crate
 //! allocates, so it has to take them before the allocator takes its own.
 
-#![cfg(not(threadbare_loom))]
+#![cfg(not(threadbare_model))]
 
 mod common;
 

@@ -1,7 +1,7 @@
 //! A fork in the middle of a process's first start, in which the `SIGSEGV` handler is installed
 //! (FORK-5). In a program of its own, whose `sigaction` takes as long as that.
 
-#![cfg(not(threadbare_loom))]
+#![cfg(not(threadbare_model))]
 
 mod common;
 

@@ -2,7 +2,7 @@
 //!
 //! The list grows under its lock, and asks the allocator for that, which here stops the thread there.
 
-#![cfg(not(threadbare_loom))]
+#![cfg(not(threadbare_model))]
 
 mod common;
 

@@ -2,7 +2,7 @@
 //!
 //! Each child runs checks, and its parent, the test, looks at how it ended.
 
-#![cfg(not(threadbare_loom))]
+#![cfg(not(threadbare_model))]
 
 mod common;
 

@@ -1,7 +1,7 @@
 //! Forks in a program that has made no thread of the crate's yet (FORK-5). A program of its own, since
 //! any other test would have.
 
-#![cfg(not(threadbare_loom))]
+#![cfg(not(threadbare_model))]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! `Guard` (WITH).
-#![cfg(not(threadbare_loom))]
+#![cfg(not(threadbare_model))]
 
 mod common;
 

@@ -2,7 +2,7 @@
 //!
 //! The hook belongs to the process, so each test runs in a process of its own.
 
-#![cfg(not(threadbare_loom))]
+#![cfg(not(threadbare_model))]
 
 mod child;
 mod common;

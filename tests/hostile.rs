@@ -1,6 +1,6 @@
 //! A kernel that refuses calls, as a container's seccomp filter makes it.
 
-#![cfg(all(not(threadbare_loom), target_arch = "x86_64"))] // the filter is for one architecture
+#![cfg(all(not(threadbare_model), target_arch = "x86_64"))] // the filter is for one architecture
 
 mod child;
 mod common;

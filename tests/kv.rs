@@ -1,6 +1,6 @@
 //! The `kv` example over real sockets: its commands, its limits, its log.
 
-#![cfg(not(threadbare_loom))]
+#![cfg(not(threadbare_model))]
 
 mod common;
 

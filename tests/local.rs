@@ -1,6 +1,6 @@
 //! Values for each thread (LOCAL), and what other crates of the kind were found to get wrong.
 
-#![cfg(not(threadbare_loom))]
+#![cfg(not(threadbare_model))]
 
 mod child;
 mod common;

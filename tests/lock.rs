@@ -1,5 +1,5 @@
 //! `Lock` (LOCK, MEM-1, REPR-1).
-#![cfg(not(threadbare_loom))]
+#![cfg(not(threadbare_model))]
 
 mod common;
 

@@ -3,12 +3,12 @@
 
 use std::process::{Command, ExitCode};
 
-#[cfg(threadbare_loom)]
+#[cfg(threadbare_model)]
 const CHECKS: [(&str, fn()); 0] = [];
 
-#[cfg(not(threadbare_loom))]
+#[cfg(not(threadbare_model))]
 mod common;
-#[cfg(not(threadbare_loom))]
+#[cfg(not(threadbare_model))]
 use checks::CHECKS;
 
 fn main() -> ExitCode {
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     ExitCode::from(failed)
 }
 
-#[cfg(not(threadbare_loom))]
+#[cfg(not(threadbare_model))]
 mod checks {
     use crate::common::forked::in_child;
     use crate::common::witness::run;

@@ -1,5 +1,5 @@
 //! `Monitor` (LOCK, COND, WITH).
-#![cfg(not(threadbare_loom))]
+#![cfg(not(threadbare_model))]
 
 mod common;
 

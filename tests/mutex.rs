@@ -1,5 +1,5 @@
 //! `Mutex`, `ReentrantMutex` and their kin (LOCK, TIME, WITH, MEM-1, RLOCK).
-#![cfg(not(threadbare_loom))]
+#![cfg(not(threadbare_model))]
 
 mod common;
 

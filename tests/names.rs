@@ -1,6 +1,6 @@
 //! What threads are called: by the kernel (THR-5) and in print (REPR-3).
 
-#![cfg(not(threadbare_loom))]
+#![cfg(not(threadbare_model))]
 
 mod child;
 mod common;

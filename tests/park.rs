@@ -1,6 +1,6 @@
 //! `park` and `unpark`, `sleep_until` and its kin.
 
-#![cfg(not(threadbare_loom))]
+#![cfg(not(threadbare_model))]
 
 mod common;
 

@@ -1,7 +1,7 @@
 //! Which threads there are (MOD-1 to MOD-7, DUM, LOCAL-14). What needs the real main thread is in
 //! `main_thread.rs`.
 
-#![cfg(not(threadbare_loom))]
+#![cfg(not(threadbare_model))]
 #![expect(
     clippy::mutable_key_type,
     reason = "what may change in a thread is not what its hash is made of"

@@ -1,5 +1,5 @@
 //! `RLock` (RLOCK, MEM-1, REPR-1).
-#![cfg(not(threadbare_loom))]
+#![cfg(not(threadbare_model))]
 
 mod common;
 

@@ -1,7 +1,7 @@
 //! Starts and ends under want: crowds of threads, starts that are refused half-way, and what is left
 //! of them: nothing.
 
-#![cfg(not(threadbare_loom))]
+#![cfg(not(threadbare_model))]
 
 mod child;
 mod common;

@@ -1,6 +1,6 @@
 //! Threads that borrow: `scope`, `Scope`, `ScopedJoinHandle`, `Builder::spawn_scoped` (rulings 5, 13).
 
-#![cfg(not(threadbare_loom))]
+#![cfg(not(threadbare_model))]
 
 mod common;
 

@@ -1,6 +1,6 @@
 //! Each id of `docs/semantics.md` is named by a test, or `docs/semantics-coverage.md` says why not.
 
-#![cfg(not(threadbare_loom))]
+#![cfg(not(threadbare_model))]
 
 use std::collections::BTreeSet;
 use std::fs;

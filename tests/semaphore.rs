@@ -1,5 +1,5 @@
 //! `Semaphore` and `BoundedSemaphore` (SEM, BSEM, MEM-1, REPR-2).
-#![cfg(not(threadbare_loom))]
+#![cfg(not(threadbare_model))]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! Signals (SIG).
-#![cfg(not(threadbare_loom))]
+#![cfg(not(threadbare_model))]
 
 mod common;
 

@@ -1,6 +1,6 @@
 //! Threads that return something: `spawn`, `JoinHandle`, `Builder::spawn_returning` (rulings 5, 14, 15).
 
-#![cfg(not(threadbare_loom))]
+#![cfg(not(threadbare_model))]
 
 mod child;
 mod common;

@@ -1,7 +1,7 @@
 //! A static library that a C compiler's linker takes the parts of that are referred to (FORK-5): those
 //! that see to forks must be among them.
 
-#![cfg(not(threadbare_loom))]
+#![cfg(not(threadbare_model))]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,6 +1,6 @@
 //! Threads: start, join, names, stacks, ends (THR, MOD-8 to MOD-16, HOOK-7, MEM-3).
 
-#![cfg(not(threadbare_loom))]
+#![cfg(not(threadbare_model))]
 
 mod child;
 mod common;

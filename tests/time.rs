@@ -1,5 +1,5 @@
 //! Timeouts and deadlines, across all types (TIME).
-#![cfg(not(threadbare_loom))]
+#![cfg(not(threadbare_model))]
 
 mod common;
 

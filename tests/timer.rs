@@ -1,6 +1,6 @@
 //! `Timer` (TMR, TIME-7's row of it, THR-4).
 
-#![cfg(not(threadbare_loom))]
+#![cfg(not(threadbare_model))]
 
 mod child;
 mod common;

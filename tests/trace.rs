@@ -3,7 +3,7 @@
 //! What is stored concerns every thread that the process starts, so the tests run one at a time,
 //! and each looks at its own threads only.
 
-#![cfg(not(threadbare_loom))]
+#![cfg(not(threadbare_model))]
 
 mod child;
 mod common;

@@ -1,5 +1,5 @@
 //! Misuse that does not compile (WITH-4, SEM-1, LOCK-1, WITH-2).
-#![cfg(not(threadbare_loom))]
+#![cfg(not(threadbare_model))]
 
 use std::env;
 use std::process::Command;

@@ -4,7 +4,7 @@
 //! kills it at the first one), then does a million operations of one kind, under an allocator that
 //! counts.
 
-#![cfg(not(threadbare_loom))]
+#![cfg(not(threadbare_model))]
 
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};

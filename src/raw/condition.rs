@@ -30,7 +30,7 @@
 
 mod shared;
 
-#[cfg(not(threadbare_loom))]
+#[cfg(not(threadbare_model))]
 pub(crate) use shared::abort_on_unwind;
 
 use crate::primitive::{UnsafeCell, const_unless_modelled};

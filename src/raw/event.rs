@@ -164,7 +164,7 @@ fn wake_waiters(word: Address) {
     futex_wake(word, u32::MAX);
 }
 
-#[cfg(all(test, not(threadbare_loom)))]
+#[cfg(all(test, not(threadbare_model)))]
 mod tests {
     use super::*;
 

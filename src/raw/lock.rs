@@ -206,7 +206,7 @@ impl RawLock {
     }
 }
 
-#[cfg(all(test, not(threadbare_loom)))]
+#[cfg(all(test, not(threadbare_model)))]
 mod tests {
     use super::*;
 

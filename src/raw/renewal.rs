@@ -30,7 +30,7 @@ const RENEWING: u32 = 1 << 0;
 
 /// The word at first. Models of what is marked begin in use, since three more steps of each thread
 /// would be too many for them.
-const AT_FIRST: u32 = if cfg!(threadbare_loom) {
+const AT_FIRST: u32 = if cfg!(threadbare_model) {
     current(0)
 } else {
     UNUSED
@@ -110,7 +110,7 @@ impl Renewal {
     }
 }
 
-#[cfg(all(test, not(threadbare_loom)))]
+#[cfg(all(test, not(threadbare_model)))]
 mod tests {
     use super::*;
     use std::cell::Cell;

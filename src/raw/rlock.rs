@@ -45,7 +45,7 @@ use std::sync::atomic::Ordering::Relaxed;
 const NOBODY: u64 = 0;
 
 /// The most threads that one release wakes itself; the model checker gets by with fewer.
-pub const WAKES: usize = if cfg!(threadbare_loom) { 1 } else { 64 };
+pub const WAKES: usize = if cfg!(threadbare_model) { 1 } else { 64 };
 
 /// In `depth`: `pending` is not empty. Makes a plain comparison of the depth see both.
 const PENDING: u32 = 1 << 31;
@@ -73,7 +73,7 @@ pub struct RawRLock {
     pending: UnsafeCell<WaiterQueue>,
 }
 
-#[cfg(not(threadbare_loom))] // modelled fields are larger
+#[cfg(not(threadbare_model))] // modelled fields are larger
 const _: () = {
     use memoffset::offset_of;
     assert!(offset_of!(RawRLock, lock) == 0 && offset_of!(RawRLock, depth) == 4);

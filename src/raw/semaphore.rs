@@ -243,7 +243,7 @@ impl RawSemaphore {
     }
 }
 
-#[cfg(all(test, not(threadbare_loom)))]
+#[cfg(all(test, not(threadbare_model)))]
 mod tests {
     use super::*;
 

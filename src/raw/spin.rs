@@ -102,7 +102,7 @@ impl Spin {
     ///
     /// `crowded` says that others sleep already; pausing would only delay joining them.
     pub fn turn(&mut self, crowded: bool) -> bool {
-        if cfg!(threadbare_loom) {
+        if cfg!(threadbare_model) {
             return false; // a spin is a wait that needs no wake: it would hide lost ones
         }
         if crowded {
@@ -128,7 +128,7 @@ impl Spin {
     }
 }
 
-#[cfg(all(test, not(threadbare_loom)))]
+#[cfg(all(test, not(threadbare_model)))]
 mod tests {
     use super::*;
 

@@ -155,7 +155,7 @@ pub struct WaiterQueue {
     generation: u32,
 }
 
-#[cfg(not(threadbare_loom))]
+#[cfg(not(threadbare_model))]
 const _: () = assert!(size_of::<WaiterQueue>() == 16); // the public types say how large they are
 
 // SAFETY: the pointer is to waiters on any threads' stacks; who may follow it is decided by what
@@ -309,7 +309,7 @@ impl Waiter {
     }
 }
 
-#[cfg(all(test, not(threadbare_loom)))]
+#[cfg(all(test, not(threadbare_model)))]
 mod tests {
     use super::*;
 

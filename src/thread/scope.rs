@@ -249,7 +249,7 @@ impl<T> fmt::Debug for ScopedJoinHandle<'_, T> {
     }
 }
 
-#[cfg(all(test, not(threadbare_loom)))]
+#[cfg(all(test, not(threadbare_model)))]
 mod tests {
     use super::*;
 

@@ -1,7 +1,7 @@
 //! Models of the protocols in `src/raw/`, run by loom in every order of their steps, up to a bound:
 //!
 //! ```text
-//! RUSTFLAGS="--cfg threadbare_loom" cargo test --release --test loom -- --test-threads=1
+//! RUSTFLAGS="--cfg threadbare_model" cargo test --release --test loom -- --test-threads=1
 //! ```
 //!
 //! Two or three threads each, four where it takes as many, and one property. The real code runs on
@@ -21,7 +21,7 @@
 //! - Spinning, which is switched off, since a thread that spins needs no wake, and deadlines that
 //!   have passed on entry.
 //! - Releases and notifies that wake more than one thread themselves: `WAKES` is 1 here.
-#![cfg(threadbare_loom)]
+#![cfg(threadbare_model)]
 
 mod barrier;
 mod condition;

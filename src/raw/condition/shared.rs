@@ -25,7 +25,7 @@ use crate::raw::park::{GaveUp, Limit};
 use crate::raw::waiters::{Waiter, WaiterQueue};
 
 /// The most wakes that are put off until the queue's lock is free again.
-const WAKES: usize = if cfg!(threadbare_loom) { 1 } else { 64 };
+const WAKES: usize = if cfg!(threadbare_model) { 1 } else { 64 };
 
 impl RawCondition {
     /// Calls `release`, waits to be notified within `limit`, calls `acquire`.
