@@ -1,5 +1,5 @@
 //! What the protocols in `raw/` are built of: atomics, cells, the futex, points in time, the
-//! identity of a thread. Real ones, or under `--cfg threadbare_model` ones that the model checker
+//! identity of a thread. Real ones, or under `--cfg threadbare_model` ones that a model checker
 //! controls. The choice is made here and nowhere else.
 //!
 //! Both halves offer the same names. Only `new` differs: modelled atomics cannot be made in a

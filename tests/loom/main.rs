@@ -21,7 +21,7 @@
 //! - Spinning, which is switched off, since a thread that spins needs no wake, and deadlines that
 //!   have passed on entry.
 //! - Releases and notifies that wake more than one thread themselves: `WAKES` is 1 here.
-#![cfg(threadbare_model)]
+#![cfg(all(threadbare_model, not(threadbare_shuttle)))]
 
 mod barrier;
 mod condition;
