@@ -20,9 +20,9 @@ use threadbare::{Event, Semaphore, Thread, get_ident, main_thread};
 /// The payload of panics that are part of the play.
 pub struct Deliberate;
 
-/// What signal handlers give and set, and how often handlers ran and gave.
+/// What signal handlers give and set, how many permits were given, and how often handlers ran.
 pub static GIVEN: Semaphore = Semaphore::new(0);
-pub static GIVEN_BY_HANDLERS: AtomicU64 = AtomicU64::new(0);
+pub static GIVEN_SO_FAR: AtomicU64 = AtomicU64::new(0);
 pub static SET_BY_HANDLERS: Event = Event::new();
 pub static HANDLED: AtomicU64 = AtomicU64::new(0);
 
@@ -35,7 +35,7 @@ extern "C" fn handle(_signal: i32) {
     HANDLED.fetch_add(1, Relaxed);
     // Few at a time, so that those who take them have to wait.
     if GIVEN.value() < 3 && GIVEN.release().is_ok() {
-        GIVEN_BY_HANDLERS.fetch_add(1, Relaxed);
+        GIVEN_SO_FAR.fetch_add(1, Relaxed);
     }
     SET_BY_HANDLERS.set();
     // Acquire: pairs with the Release in `install`.

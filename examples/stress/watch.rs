@@ -72,6 +72,7 @@ impl Slot {
         };
         let slot = TABLE.iter().find(take).expect("there are enough slots");
         slot.place.store(arena << 16 | number, Relaxed);
+        slot.steps.store(0, Relaxed);
         slot.begin(What::Begin, Form::Plain, 0);
         slot
     }

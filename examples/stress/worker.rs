@@ -47,6 +47,8 @@ pub enum Patience {
     /// Not even by a signal.
     Unbounded,
     Any,
+    /// After a short time at the latest.
+    Short,
 }
 
 /// No run lasts that long: who waits with it has to be woken.
@@ -111,8 +113,13 @@ impl<'a> Worker<'a> {
         patience: Patience,
     ) -> Result<Option<W::Got>, Error> {
         let mut form = self.rng.pick(W::FORMS);
-        let is_endless = patience != Patience::Any || self.rng.one_in(3);
+        let is_endless = match patience {
+            Patience::Any => self.rng.one_in(3),
+            Patience::Short => false,
+            Patience::Patient | Patience::Unbounded => true,
+        };
         while is_endless && form == Form::Try
+            || !is_endless && form == Form::Plain && patience == Patience::Short
             || patience == Patience::Unbounded && form.is_interruptible()
         {
             form = self.rng.pick(W::FORMS);

@@ -98,6 +98,11 @@ impl Events {
 
     fn mix(&self, worker: &mut Worker) {
         while !worker.is_over() {
+            // The first sees to it that not all wait.
+            let patience = match worker.number {
+                0 => Patience::Short,
+                _ => Patience::Any,
+            };
             let event = match worker.rng.below(3) {
                 0 => &SET_BY_HANDLERS,
                 _ => &self.shared,
@@ -111,15 +116,8 @@ impl Events {
                     worker.begin(What::EventSet, std::ptr::from_ref(event).addr());
                     event.clear();
                 }
-                // What handlers set is waited for with a limit: they come when they come.
-                _ if std::ptr::eq(event, &SET_BY_HANDLERS) => {
-                    worker.wait(event, Patience::Any);
-                }
-                _ if worker.rng.one_in(4) => {
-                    worker.wait(event, Patience::Patient);
-                }
                 _ => {
-                    worker.wait(event, Patience::Any);
+                    worker.wait(event, patience);
                 }
             }
         }
@@ -142,6 +140,7 @@ impl Arena for Events {
     }
 
     fn check(&mut self) {
+        self.shared.set();
         check!(self.shared.is_set(), "a set was lost");
         self.shared.wait();
         self.shared.clear();

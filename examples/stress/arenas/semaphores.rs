@@ -1,11 +1,11 @@
 //! Permits: none comes from nowhere, none is lost, not by signal handlers either.
 
 use super::Arena;
-use crate::disturb::{GIVEN, GIVEN_BY_HANDLERS};
+use crate::disturb::{GIVEN, GIVEN_SO_FAR};
 use crate::what::{Form, What};
 use crate::worker::{Limit, Patience, Wait, Worker, got};
 use crate::{can_be_acquired, check};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use threadbare::{BoundedSemaphore, Error, Semaphore};
 
 can_be_acquired!(Semaphore, Semaphore, ALL, acquire_checked);
@@ -51,8 +51,9 @@ pub struct Semaphores {
     out: [AtomicU32; 2],
     /// Permits that were taken of those that signal handlers give.
     received: AtomicU64,
-    /// What handlers had given, and what of it was there, at the beginning.
+    /// What had been given to `GIVEN`, and what of it was there, at the beginning.
     before: (u64, u32),
+    left: AtomicUsize,
 }
 
 impl Semaphores {
@@ -63,7 +64,8 @@ impl Semaphores {
             bounded: BoundedSemaphore::new(PERMITS),
             out: [const { AtomicU32::new(0) }; 2],
             received: AtomicU64::new(0),
-            before: (GIVEN_BY_HANDLERS.load(Relaxed), GIVEN.value()),
+            before: (GIVEN_SO_FAR.load(Relaxed), GIVEN.value()),
+            left: AtomicUsize::new(0),
         }
     }
 
@@ -84,8 +86,8 @@ impl Arena for Semaphores {
                 0 => 1 + worker.rng.below(PERMITS.into()) as u32,
                 _ => 1,
             };
-            let released = match worker.rng.below(5) {
-                0 | 1 => {
+            let released = match worker.rng.below(16) {
+                0..8 => {
                     let taken = match n {
                         1 => worker.wait(&self.semaphore, Patience::Any),
                         _ => worker.wait(Several(&self.semaphore, n), Patience::Any),
@@ -100,7 +102,7 @@ impl Arena for Semaphores {
                         _ => (0..n).try_for_each(|_| self.semaphore.release()),
                     }
                 }
-                2 | 3 => {
+                8..15 => {
                     let taken = match n {
                         1 => worker.wait(&self.bounded, Patience::Any),
                         _ => worker.wait(Several(&self.bounded, n), Patience::Any),
@@ -115,8 +117,12 @@ impl Arena for Semaphores {
                     }
                 }
                 _ => {
-                    // May have to wait for a signal.
-                    if worker.wait(&GIVEN, Patience::Any).is_some() {
+                    // May have to wait for a signal. The first sees to it that not all do.
+                    let patience = match worker.number {
+                        0 => Patience::Short,
+                        _ => Patience::Any,
+                    };
+                    if worker.wait(&GIVEN, patience).is_some() {
                         self.received.fetch_add(1, Relaxed);
                     }
                     continue;
@@ -124,17 +130,21 @@ impl Arena for Semaphores {
             };
             check!(released.is_ok(), "{released:?}");
         }
+        worker.see_off(&self.left, || {
+            check!(GIVEN.release().is_ok(), "no room");
+            GIVEN_SO_FAR.fetch_add(1, Relaxed);
+        });
     }
 
     fn check(&mut self) {
         let values = (self.semaphore.value(), self.bounded.value());
         check!(values == (PERMITS, PERMITS), "{values:?} of {PERMITS} each");
         let (given, there) = self.before;
-        let given = GIVEN_BY_HANDLERS.load(Relaxed) - given;
+        let given = GIVEN_SO_FAR.load(Relaxed) - given;
         let (received, left) = (*self.received.get_mut(), GIVEN.value());
         check!(
             u64::from(there) + given == received + u64::from(left),
-            "of {there} permits and {given} by handlers {received} came and {left} are left"
+            "of {there} permits and {given} more {received} came and {left} are left"
         );
         let released = self.bounded.release();
         check!(released == Err(Error::AboveBound), "{released:?}");

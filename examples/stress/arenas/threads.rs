@@ -301,7 +301,7 @@ impl Threads {
         let handle = spawn(move || {
             ran.fetch_add(1, Relaxed);
             if panics {
-                panic_any(Deliberate);
+                End::Panic.come();
             }
             number
         });
