@@ -89,6 +89,7 @@ pub fn send_signals(worker: &mut Worker, per_second: u64, at_work: &AtomicUsize)
     let mean = 1_000_000_000 / per_second;
     let (mut all, mut refreshed) = (Vec::new(), 0);
     let mut next = Instant::now();
+    let own = nix::unistd::getpid().as_raw();
     while at_work.load(Relaxed) > 0 {
         // Those at work more often than those that come and go.
         let target = if worker.rng.one_in(4) {
@@ -104,7 +105,7 @@ pub fn send_signals(worker: &mut Worker, per_second: u64, at_work: &AtomicUsize)
         let signal = worker.rng.pick(&[libc::SIGUSR1, libc::SIGUSR2]);
         worker.begin(What::Signal, target as usize);
         // SAFETY: no memory is involved; a thread that has ended is none of this process's.
-        unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), target, signal) };
+        unsafe { libc::syscall(libc::SYS_tgkill, own, target, signal) };
         next += Duration::from_nanos(worker.rng.below(2 * mean));
         thread::sleep(next.saturating_duration_since(Instant::now()));
     }
@@ -207,6 +208,8 @@ pub fn forms_of(what: What) -> &'static [Form] {
             Form::Interruptible,
             Form::Checked,
         ],
+        What::WaitFor => &[Form::Plain, Form::Timeout, Form::Until, Form::Interruptible],
+        What::CondvarWhile | What::MonitorWhile => &[Form::Plain, Form::Timeout, Form::Until],
         What::Sleep => &[Form::Plain, Form::Interruptible],
         _ => &[Form::Plain],
     }

@@ -144,7 +144,7 @@ fn round(options: &Options, number: usize, length: Duration) -> Tally {
 fn sized(builder: Builder, rng: &mut Rng) -> Builder {
     match rng.below(3) {
         0 => builder,
-        _ => builder.stack_size(64 * 1024 << rng.below(4)),
+        _ => builder.stack_size((64 * 1024) << rng.below(4)),
     }
 }
 

@@ -4,7 +4,7 @@
 use crate::what::{Form, What};
 use nix::sys::signal::SigSet;
 use std::fmt::{self, Write};
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
 use std::thread;
 use std::time::Duration;
@@ -35,9 +35,10 @@ pub struct Slot {
 static TABLE: [Slot; SLOTS] = [const { Slot::new() }; SLOTS];
 
 /// The names of the arenas, for texts.
-pub const ARENAS: [&str; 8] = [
+pub const ARENAS: [&str; 9] = [
     "locks",
     "conditions",
+    "items",
     "semaphores",
     "events",
     "barriers",
@@ -186,7 +187,7 @@ fn dump_tasks() {
         let _ = writeln!(
             Stderr,
             "  {:6} {name:15} {state} {wchan:20} {call}",
-            id.display()
+            id.to_string_lossy()
         );
     }
 }
@@ -194,8 +195,8 @@ fn dump_tasks() {
 /// Says what is wrong and what everybody does, and ends the process.
 pub fn fail(text: fmt::Arguments) -> ! {
     static FAILED: AtomicBool = AtomicBool::new(false);
-    // Acquire, Release: with itself; of several failures one speaks, and ends the others.
-    while FAILED.swap(true, Acquire) {
+    // Of several failures one speaks, and ends the process. Relaxed: nothing else is shared.
+    while FAILED.swap(true, Relaxed) {
         thread::sleep(Duration::from_secs(1));
     }
     let place = if IS_CHILD.load(Relaxed) {
@@ -209,7 +210,6 @@ pub fn fail(text: fmt::Arguments) -> ! {
     if place.is_empty() {
         dump_tasks();
     }
-    FAILED.store(true, Release);
     // SAFETY: ends the process, whose threads may be in any state.
     unsafe { libc::_exit(1) }
 }

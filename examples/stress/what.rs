@@ -32,7 +32,11 @@ whats! {
     PlainWait = "Condition<Lock>.wait",
     CondvarWait = "Condvar.wait",
     MonitorWait = "Monitor.wait",
+    WaitFor = "Condition.wait_for",
+    CondvarWhile = "Condvar.wait_while",
+    MonitorWhile = "Monitor.wait_while",
     Notify = "notify",
+    Make = "make items",
     Semaphore = "Semaphore.acquire",
     SemaphoreMany = "Semaphore.acquire_n",
     Bounded = "BoundedSemaphore.acquire",
@@ -110,7 +114,8 @@ impl Form {
     }
 }
 
-/// How often operations were done.
+/// How often operations were done, and how often that was in vain: without what was waited for, for
+/// the time or an error, or for a signal.
 #[derive(Clone)]
 pub struct Tally {
     done: [[u64; Form::ALL.len()]; What::ALL.len()],
@@ -176,7 +181,7 @@ impl Tally {
         for form in Form::TEXTS {
             let _ = write!(table, "{form:>14}");
         }
-        table.push_str("     timed out   interrupted\n");
+        table.push_str("       in vain   interrupted\n");
         for what in What::ALL {
             let index = *what as usize;
             if self.of(*what) == 0 {

@@ -169,7 +169,10 @@ impl<'a> Worker<'a> {
                 self.tally.interrupted(W::WHAT);
                 Ok(None)
             }
-            Err(error) => Err(error),
+            Err(error) => {
+                self.tally.late(W::WHAT);
+                Err(error)
+            }
         }
     }
 

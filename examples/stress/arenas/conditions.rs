@@ -359,9 +359,7 @@ impl Station for Monitor<Log> {
 
 /// Waits, or notifies some. `outside` counts who was notified without the lock.
 fn turn<S: Station>(station: &S, worker: &mut Worker, outside: Option<&AtomicUsize>) {
-    if let Some(outside) = outside
-        && worker.rng.one_in(8)
-    {
+    if let Some(outside) = outside.filter(|_| worker.rng.one_in(8)) {
         worker.begin(What::Notify, ptr::from_ref(station).addr());
         outside.fetch_add(station.notify_from_outside(), Relaxed);
         return;

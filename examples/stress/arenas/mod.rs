@@ -3,6 +3,7 @@
 mod barriers;
 mod conditions;
 mod events;
+mod items;
 mod locks;
 mod parking;
 mod semaphores;
@@ -31,9 +32,10 @@ pub trait Arena: Sync {
 pub type Make = fn(crew: usize, rng: &mut Rng) -> Box<dyn Arena>;
 
 /// How to make each arena. The least it needs are two threads.
-pub const MAKE: [Make; 7] = [
+pub const MAKE: [Make; 8] = [
     |_, _| Box::new(locks::Locks::new()),
     |_, rng| Box::new(conditions::Conditions::new(rng)),
+    |_, _| Box::new(items::Stores::new()),
     |_, _| Box::new(semaphores::Semaphores::new()),
     |crew, _| Box::new(events::Events::new(crew)),
     |crew, _| Box::new(barriers::Barriers::new(crew)),
@@ -42,7 +44,7 @@ pub const MAKE: [Make; 7] = [
 ];
 
 /// The index of the arena of threads. What it counts, it counts over the whole process.
-pub const THREADS: usize = 5;
+pub const THREADS: usize = 6;
 
 /// The excepthook was told of a panic that is part of the play.
 pub fn reported() {

@@ -150,7 +150,7 @@ impl Threads {
     fn start(&self, worker: &mut Worker, body: impl FnOnce() + Send + 'static) -> Thread {
         let mut builder = Thread::builder().daemon(worker.rng.one_in(2));
         if worker.rng.one_in(2) {
-            builder = builder.stack_size(32 * 1024 << worker.rng.below(4));
+            builder = builder.stack_size((32 * 1024) << worker.rng.below(4));
         }
         if worker.rng.one_in(3) {
             builder = builder.name(format!("of {}", worker.number));
