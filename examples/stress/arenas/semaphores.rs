@@ -139,6 +139,8 @@ impl Arena for Semaphores {
     fn check(&mut self) {
         let values = (self.semaphore.value(), self.bounded.value());
         check!(values == (PERMITS, PERMITS), "{values:?} of {PERMITS} each");
+        let waiting = (self.semaphore.waiters(), self.bounded.waiters());
+        check!(waiting == (0, 0), "{waiting:?} wait, and nobody is there");
         let (given, there) = self.before;
         let given = GIVEN_SO_FAR.load(Relaxed) - given;
         let (received, left) = (*self.received.get_mut(), GIVEN.value());
