@@ -45,6 +45,10 @@ several_can_be_acquired!(BoundedSemaphore, BoundedMany);
 const PERMITS: u32 = 4;
 
 pub struct Semaphores {
+    /// Permits that are given several at a time, and not given back.
+    meals: Semaphore,
+    served: AtomicU64,
+    eaten: AtomicU64,
     semaphore: Semaphore,
     bounded: BoundedSemaphore,
     /// How many permits of each are out, at least.
@@ -60,6 +64,9 @@ impl Semaphores {
     /// To be made while no signals are sent.
     pub fn new() -> Semaphores {
         Semaphores {
+            meals: Semaphore::new(0),
+            served: AtomicU64::new(0),
+            eaten: AtomicU64::new(0),
             semaphore: Semaphore::new(PERMITS),
             bounded: BoundedSemaphore::new(PERMITS),
             out: [const { AtomicU32::new(0) }; 2],
@@ -67,6 +74,28 @@ impl Semaphores {
             before: (GIVEN_SO_FAR.load(Relaxed), GIVEN.value()),
             left: AtomicUsize::new(0),
         }
+    }
+
+    /// The first gives, the others take. While there are permits, none of them sleeps for long.
+    fn dine(&self, worker: &mut Worker) {
+        if worker.number > 0 {
+            if worker.wait(&self.meals, Patience::Any).is_some() {
+                self.eaten.fetch_add(1, Relaxed);
+            }
+            return;
+        }
+        let n = 1 + worker.rng.below(4) as u32;
+        self.serve(n);
+        worker.begin(What::Permits, std::ptr::from_ref(&self.meals).addr());
+        worker.show(What::SeeOff, std::ptr::from_ref(&self.meals).addr());
+        while self.meals.value() > 0 && self.meals.waiters() > 0 {
+            std::thread::yield_now();
+        }
+    }
+
+    fn serve(&self, n: u32) {
+        check!(self.meals.release_n(n).is_ok(), "no room");
+        self.served.fetch_add(n.into(), Relaxed);
     }
 
     fn hold(&self, worker: &mut Worker, which: usize, n: u32) {
@@ -86,7 +115,7 @@ impl Arena for Semaphores {
                 0 => 1 + worker.rng.below(PERMITS.into()) as u32,
                 _ => 1,
             };
-            let released = match worker.rng.below(16) {
+            let released = match worker.rng.below(20) {
                 0..8 => {
                     let taken = match n {
                         1 => worker.wait(&self.semaphore, Patience::Any),
@@ -102,7 +131,7 @@ impl Arena for Semaphores {
                         _ => (0..n).try_for_each(|_| self.semaphore.release()),
                     }
                 }
-                8..15 => {
+                8..16 => {
                     let taken = match n {
                         1 => worker.wait(&self.bounded, Patience::Any),
                         _ => worker.wait(Several(&self.bounded, n), Patience::Any),
@@ -115,6 +144,10 @@ impl Arena for Semaphores {
                         1 => self.bounded.release(),
                         _ => self.bounded.release_n(n),
                     }
+                }
+                16..19 => {
+                    self.dine(worker);
+                    continue;
                 }
                 _ => {
                     // May have to wait for a signal. The first sees to it that not all do.
@@ -131,6 +164,7 @@ impl Arena for Semaphores {
             check!(released.is_ok(), "{released:?}");
         }
         worker.see_off(&self.left, || {
+            self.serve(1);
             check!(GIVEN.release().is_ok(), "no room");
             GIVEN_SO_FAR.fetch_add(1, Relaxed);
         });
@@ -141,6 +175,12 @@ impl Arena for Semaphores {
         check!(values == (PERMITS, PERMITS), "{values:?} of {PERMITS} each");
         let waiting = (self.semaphore.waiters(), self.bounded.waiters());
         check!(waiting == (0, 0), "{waiting:?} wait, and nobody is there");
+        let (served, eaten) = (*self.served.get_mut(), *self.eaten.get_mut());
+        let left = u64::from(self.meals.value());
+        check!(
+            served == eaten + left && self.meals.waiters() == 0,
+            "of {served} permits {eaten} were taken, and {left} are left"
+        );
         let (given, there) = self.before;
         let given = GIVEN_SO_FAR.load(Relaxed) - given;
         let (received, left) = (*self.received.get_mut(), GIVEN.value());
