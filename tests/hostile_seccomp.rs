@@ -83,13 +83,11 @@ fn refuse(refused: Refused, errno: i32) {
 fn check_refused(refused: Refused, errno: i32) {
     let word = 0_u32;
     let operation = refused.second.map_or(0, |it| it | libc::FUTEX_PRIVATE_FLAG);
-    // SAFETY: with these arguments none of the calls does anything: a requeue of nobody from a
-    // valid word, advice for no memory, a query, a clone3 without its arguments.
-    let result = unsafe {
-        match refused.second {
-            Some(_) => libc::syscall(refused.call, &word, operation, 0, 1, &word, 0),
-            None => libc::syscall(refused.call, 0, 0, 0, 0, 0, 0),
-        }
+    let result = match refused.second {
+        // SAFETY: a requeue of nobody, from a valid word.
+        Some(_) => unsafe { libc::syscall(refused.call, &word, operation, 0, 1, &word, 0) },
+        // SAFETY: advice for no memory, a query, or a clone3 without its arguments does nothing.
+        None => unsafe { libc::syscall(refused.call, 0, 0, 0, 0, 0, 0) },
     };
     assert_eq!((result, Errno::last_raw()), (-1, errno));
 }

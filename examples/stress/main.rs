@@ -98,6 +98,7 @@ fn round(options: &Options, number: usize, length: Duration) -> Tally {
     };
     // std's scope ends last, as threads of both kinds use what is borrowed.
     thread::scope(|foreign| {
+        let mut handles = Vec::new();
         threadbare::scope(|own| {
             let (run, arenas, at_work) = (&run, &arenas, &at_work);
             for (index, arena) in arenas.iter().enumerate() {
@@ -110,7 +111,7 @@ fn round(options: &Options, number: usize, length: Duration) -> Tally {
                     let name = format!("{} {number}", watch::ARENAS[index]);
                     if rng.one_in(2) {
                         let builder = thread::Builder::new().name(name);
-                        builder.spawn_scoped(foreign, body).map(drop).expect("room");
+                        handles.push(builder.spawn_scoped(foreign, body).expect("room"));
                     } else {
                         let builder = sized(Thread::builder().name(name), &mut rng);
                         builder.spawn_scoped(own, body).map(drop).expect("room");
@@ -135,6 +136,10 @@ fn round(options: &Options, number: usize, length: Duration) -> Tally {
             while park_until(end) {}
             stop.store(true, Relaxed);
         });
+        // Unlike the crate's, std's scope does not wait until threads are gone.
+        for handle in handles {
+            handle.join().expect("a panic ends the process");
+        }
     });
     arenas.iter_mut().for_each(|arena| arena.check());
     sum.into_inner().expect("no panic")

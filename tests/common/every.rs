@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use threadbare::{
     Barrier, BoundedSemaphore, Condition, Condvar, Deadline, Error, Event, Local, Lock, Monitor,
     Mutex, MutexExt, RLock, ReentrantMutex, Semaphore, Thread, Timer, active_count, current_thread,
-    enumerate, park_timeout, scope, sleep_until, spawn,
+    enumerate, main_thread, park_timeout, scope, sleep_until, spawn,
 };
 
 /// What one thread alone can do with each object: take, give back, wait in vain in the kernel.
@@ -85,7 +85,7 @@ pub fn alone() {
     assert!(LOCAL.take().is_ok()); // a thread that ends the process keeps none
 
     let this = current_thread();
-    assert!(this.is_current() && enumerate().contains(&this));
+    assert!(this.is_current() && enumerate().contains(&main_thread()));
     in_vain(&|deadline| park_timeout(deadline.remaining().unwrap()).unwrap());
     this.unpark();
     assert_eq!(park_timeout(Duration::ZERO), Ok(true));
