@@ -6,7 +6,7 @@ mod child;
 mod common;
 
 use child::{Child, in_child};
-use common::{every, until, watchdog};
+use common::{every, futex_of, tids, until, watchdog};
 use nix::errno::Errno;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
@@ -129,6 +129,13 @@ macro_rules! unmapped {
     )*};
 }
 
+/// Whether a thread sleeps on a word of `object`.
+fn has_sleeper<T>(object: &T) -> bool {
+    let from = ptr::from_ref(object).addr();
+    let words = from..from + size_of::<T>();
+    tids().any(|tid| futex_of(tid).is_some_and(|word| words.contains(&word)))
+}
+
 fn held() -> Lock {
     let lock = Lock::new();
     lock.acquire();
@@ -144,7 +151,7 @@ unmapped! {
             std::mem::forget(mutex.lock());
             mutex
         },
-        |_| true, // there is no telling
+        has_sleeper,
         |mutex| {
             // SAFETY: locked by `make`, whose guard is forgotten.
             unsafe { mutex.force_unlock() };
