@@ -1,6 +1,6 @@
 # What CI runs, runnable by hand. `make demo` and `make test` are all that a newcomer needs.
 
-.PHONY: demo test examples load loom bench registry-cost doc lint api api-accept package aarch64 conformance need
+.PHONY: demo test examples load stress loom bench registry-cost doc lint api api-accept package aarch64 conformance need
 
 demo: need ## A key-value server on threadbare, under a real client
 	scripts/kv-demo.sh
@@ -18,6 +18,9 @@ examples: need ## The small examples, one after the other; each checks itself
 
 load: need ## The server under 5,000 connections, stalled clients, broken input, signals
 	scripts/kv-load.sh
+
+stress: need ## Everything at once for SECS seconds (60), with signals and forks; ARGS="--seed N" and others
+	cargo run --release --example stress -- --secs $(or $(SECS),60) $(ARGS)
 
 loom: need ## The models of the protocols; tests/loom/main.rs says how long they take
 	RUSTFLAGS="--cfg threadbare_model" CARGO_TARGET_DIR=target/loom cargo test --release --test loom
