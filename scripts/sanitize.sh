@@ -79,6 +79,7 @@ asan)
     skipped=(
         # These children end by `exit`, where what vanished threads had is taken for leaked.
         returns_in_the_child_ends_it
+        fork_9_shutdown_in_the_child_does_not_wait
     )
     export ASAN_OPTIONS=$options
     ;;
