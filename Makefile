@@ -1,6 +1,6 @@
 # What CI runs, runnable by hand. `make demo` and `make test` are all that a newcomer needs.
 
-.PHONY: demo test examples load stress loom bench registry-cost doc lint api api-accept package aarch64 conformance need
+.PHONY: demo test examples load stress loom bench registry-cost doc lint api api-accept package aarch64 conformance tsan asan need
 
 demo: need ## A key-value server on threadbare, under a real client
 	scripts/kv-demo.sh
@@ -50,6 +50,12 @@ package: need ## Both crates as they would be published, in target/package, buil
 
 aarch64: need ## The tests on aarch64, under qemu
 	scripts/aarch64.sh
+
+tsan: need ## The tests under ThreadSanitizer; TESTS="lib lock event" runs only those
+	scripts/sanitize.sh tsan $(TESTS)
+
+asan: need ## The tests under AddressSanitizer and LeakSanitizer; TESTS as for tsan
+	scripts/sanitize.sh asan $(TESTS)
 
 conformance: need ## CPython's own tests, in the CPythons that there are
 	tests/conformance/run.py

@@ -11,7 +11,7 @@
 
 mod common;
 
-use common::until;
+use common::{patience, until};
 use nix::libc;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
@@ -139,7 +139,7 @@ fn main() -> ExitCode {
 /// Ends this process if it hangs.
 fn give_a_limit() {
     // SAFETY: no precondition.
-    unsafe { libc::alarm(PATIENCE.as_secs() as u32) };
+    unsafe { libc::alarm(PATIENCE.as_secs() as u32 * patience()) };
 }
 
 /// Writes a line to stdout at once, past buffers and whatever the end of the process does to them.

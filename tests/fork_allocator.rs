@@ -7,6 +7,7 @@
 mod common;
 
 use common::forked::in_child;
+use common::patience;
 use nix::unistd::alarm;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::process;
@@ -73,7 +74,7 @@ fn leave_an_ended_thread() {
 #[test]
 fn fork_5_the_crates_locks_are_taken_before_those_of_the_allocator() {
     // Not a watchdog of this process's: it could not allocate either.
-    alarm::set(60);
+    alarm::set(60 * patience());
     let stop = AtomicBool::new(false);
     scope(|s| {
         for _ in 0..2 {

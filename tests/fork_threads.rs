@@ -8,7 +8,7 @@ mod common;
 
 use common::forked::{finish, in_child, start_child};
 use common::witness::run;
-use common::{until, watchdog};
+use common::{patience, until, watchdog};
 use nix::unistd::{ForkResult, fork, getpid};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
@@ -338,7 +338,7 @@ fn fork_4_in_the_child_a_scope_does_not_wait_for_threads_of_the_parent() {
             }
             ForkResult::Child => {
                 // SAFETY: no precondition.
-                unsafe { libc::alarm(30) };
+                unsafe { libc::alarm(30 * patience()) };
                 let payload = waiting.join().unwrap_err();
                 let is_gone = payload.downcast_ref() == Some(&Error::NoResult);
                 for _ in 0..40 {

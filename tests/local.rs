@@ -6,7 +6,7 @@ mod child;
 mod common;
 
 use child::{Child, resident};
-use common::{threads, until, watchdog};
+use common::{patience, threads, until, watchdog};
 use nix::libc;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
@@ -1132,7 +1132,7 @@ fn in_new_process(body: fn() -> i32) {
         match unsafe { fork() }.unwrap() {
             ForkResult::Child => {
                 // SAFETY: no precondition. A child that hangs is to fail.
-                unsafe { libc::alarm(20) };
+                unsafe { libc::alarm(20 * patience()) };
                 std::process::exit(body());
             }
             ForkResult::Parent { child } => {

@@ -8,7 +8,7 @@ mod common;
 use child::in_child;
 use common::forked::{self, start_child};
 use common::witness::{OnDrop, Witness};
-use common::{SHORT, TOO_LONG, is_asleep, until, watchdog};
+use common::{SHORT, TOO_LONG, is_asleep, patience, until, watchdog};
 use nix::libc;
 use nix::unistd::{ForkResult, Pid, fork};
 use std::any::Any;
@@ -525,7 +525,7 @@ fn joined_in_child(what: fn(), wanted: Result<u32, Error>) -> Pid {
                 ForkResult::Parent { child: pid } => *child.lock().unwrap() = Some(pid),
                 ForkResult::Child => {
                     // SAFETY: no precondition. Without a handler the signal ends the child.
-                    unsafe { libc::alarm(30) };
+                    unsafe { libc::alarm(30 * patience()) };
                     let handle = given.lock().unwrap().take().unwrap();
                     let joins = move || {
                         let got = handle.join().map_err(|payload| error_of(&*payload));

@@ -1,5 +1,6 @@
 //! Children of forks in tests.
 
+use super::patience;
 use nix::libc;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
@@ -27,7 +28,7 @@ pub fn start() -> Option<Pid> {
         ForkResult::Parent { child } => Some(child),
         ForkResult::Child => {
             // SAFETY: no precondition. Without a handler the signal ends the child.
-            unsafe { libc::alarm(PATIENCE) };
+            unsafe { libc::alarm(PATIENCE * patience()) };
             // std's hook would print through what a vanished thread may have locked.
             set_hook(Box::new(|panic| tell(&format!("in the child: {panic}\n"))));
             None

@@ -45,13 +45,26 @@ pub fn after(timeout: Duration) -> Deadline {
     Deadline::after(timeout).unwrap()
 }
 
+/// How much longer than usual things may take before they count as hanging: whoever runs the tests
+/// on something slow says so (`scripts/sanitize.sh`).
+pub fn patience() -> u32 {
+    /// 0 until it is known. Not a cell of std's: a fork may come while it is filled.
+    static FACTOR: AtomicU32 = AtomicU32::new(0);
+    if FACTOR.load(Relaxed) == 0 {
+        let told = std::env::var("THREADBARE_PATIENCE");
+        let factor = told.map_or(1, |factor| factor.parse().expect("a number"));
+        FACTOR.store(factor, Relaxed);
+    }
+    FACTOR.load(Relaxed)
+}
+
 /// Returns once `condition` holds; panics if it does not within half a minute.
 #[track_caller]
 pub fn until(mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     let mut looks = 0;
     while !condition() {
-        if start.elapsed() > Duration::from_secs(30) {
+        if start.elapsed() > Duration::from_secs(30) * patience() {
             let place = Location::caller();
             tell(&format!("what was waited for at {place} did not come"));
             panic!("the state did not come");
@@ -94,7 +107,7 @@ pub fn watchdog() -> Watchdog {
     let test = thread::current().name().unwrap_or("?").to_owned();
     let (leash, leashed) = channel();
     let dog = thread::spawn(move || {
-        let waited = leashed.recv_timeout(Duration::from_secs(60));
+        let waited = leashed.recv_timeout(Duration::from_secs(60) * patience());
         if waited == Err(RecvTimeoutError::Timeout) {
             tell(&format!(
                 "the test {test} at {place} hangs; --nocapture may tell more"

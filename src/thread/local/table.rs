@@ -354,6 +354,7 @@ mod tests {
             let numbers = Local::new(|| 1_u64);
             numbers.get();
             let slot = numbers.slot.load(Relaxed);
+            let left = find(slot).unwrap().cast::<NodeOf<u64>>();
             with_table(|table| {
                 table
                     .generation
@@ -361,6 +362,8 @@ mod tests {
             });
             drop(numbers);
             assert_eq!(find(slot), None);
+            // SAFETY: made from a box by `link`; it is in no list, and its owner has lost it.
+            assert_eq!(unsafe { Box::from_raw(left.as_ptr()) }.into_value(), 1);
         })
         .join()
         .unwrap();

@@ -1,0 +1,133 @@
+#!/usr/bin/env bash
+# Runs the tests under a sanitizer: `scripts/sanitize.sh tsan|asan [TEST]...`, where TEST is `lib` or
+# a file in tests/ without `.rs`; without any, all that can run.
+#
+# tsan: ThreadSanitizer, with a std that is instrumented too. It knows which orderings were asked for,
+# so it sees a release that is too weak although x86_64 would hide it.
+# asan: AddressSanitizer, with LeakSanitizer at the end of each process.
+#
+# First come bugs on purpose (tests/sanitizers/): what does not report them is not worth running.
+# Reports go to files, since many tests are processes whose stderr another test reads; one report in
+# any process fails the run. There are no suppressions.
+set -eu
+cd "$(dirname "$0")/.."
+
+target=x86_64-unknown-linux-gnu
+[ "$(uname -m)" = x86_64 ] || {
+    echo "the sanitizers are set up for x86_64 only" >&2
+    exit 1
+}
+kind=${1:?tsan or asan}
+shift
+
+missing() {
+    echo "$1" >&2
+    exit 1
+}
+
+reports=$PWD/target/$kind/reports
+# The handler of SIGSEGV and the signal stacks are to be std's and the crate's. Reports name places
+# in the source where there is a symbolizer.
+options=log_path=$reports/report:handle_segv=0:use_sigaltstack=0
+symbolizer=$(command -v llvm-symbolizer || ls /usr/lib/llvm-*/bin/llvm-symbolizer 2>/dev/null | tail -n 1) || true
+[ -z "$symbolizer" ] || options+=:external_symbolizer_path=$symbolizer
+
+case $kind in
+tsan)
+    # Debian's compiler comes with the sources of its std, but without the sanitizer's runtime, which
+    # rustup's toolchains have.
+    export RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1
+    [ -d "$($RUSTC --print sysroot 2>/dev/null)/lib/rustlib/src/rust/library/std" ] ||
+        missing "a compiler with the sources of std is missing: apt-get install rustc-web rust-web-src"
+    runtime=
+    for toolchain in nightly stable; do
+        libraries=$(env -u RUSTC rustc +$toolchain --print target-libdir --target $target 2>/dev/null) || continue
+        runtime=$libraries/librustc-${toolchain}_rt.tsan.a
+        [ ! -f "$runtime" ] || break
+    done
+    [ -f "$runtime" ] || missing "the runtime of ThreadSanitizer is missing: rustup toolchain install nightly"
+    # The runtime as a whole, and what it needs.
+    flags="-Zsanitizer=thread -Zexternal-clangrt"
+    for argument in -Wl,--whole-archive,"$runtime",--no-whole-archive -lstdc++ -lm -ldl -lpthread -lc \
+        -lgcc_s -Wl,--export-dynamic -Wl,--unresolved-symbols=ignore-in-object-files; do
+        flags+=" -Clink-arg=$argument"
+    done
+    # With `test`, or what needs it would be built apart from what does not.
+    cargo=(cargo test -Zbuild-std=std,test)
+    bugs=("relaxed_release:data race")
+    left_out=(
+        # It keeps signals back until the thread calls libc, which a wait of ours does not.
+        signals
+    )
+    skipped=(
+        # A bare thread has the thread-locals of its creator, so also what the sanitizer keeps there.
+        clone::tests::
+        # It knows of 8128 threads at most.
+        thousand_threads_live_at_once
+    )
+    # It does not know fences, so what they order looks unordered.
+    ! grep -rnwE "fence|compiler_fence" src sys/src || missing "tsan does not understand these"
+    # Children of forks start threads.
+    export TSAN_OPTIONS=$options:die_after_fork=0
+    ;;
+asan)
+    rustc +nightly --version >/dev/null 2>&1 || missing "a nightly is missing: rustup toolchain install nightly"
+    flags=-Zsanitizer=address
+    cargo=(cargo +nightly test)
+    bugs=("freed:heap-use-after-free" "beyond_the_frame:stack-buffer-overflow" "leaked:detected memory leaks")
+    left_out=()
+    skipped=(
+        # These children end by `exit`, where what vanished threads had is taken for leaked.
+        returns_in_the_child_ends_it
+        fork_9_shutdown_in_the_child_does_not_wait
+    )
+    export ASAN_OPTIONS=$options
+    ;;
+*) missing "$kind is neither tsan nor asan" ;;
+esac
+export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS=$flags CARGO_TARGET_DIR=target/$kind
+cargo+=(--target $target --workspace --all-features)
+
+# Everything is slower, so tests are to wait longer before they call something hanging.
+export THREADBARE_PATIENCE=10
+
+rm -rf "$reports"
+mkdir -p "$reports"
+
+"${cargo[@]}" --test sanitizers -- none
+for bug in "${bugs[@]}"; do
+    name=${bug%%:*}
+    "${cargo[@]}" --quiet --test sanitizers -- "$name" 2>/dev/null || true
+    grep -qs "${bug#*:}" "$reports"/* || missing "$kind does not report the bug $name in tests/sanitizers/"
+    rm "$reports"/*
+    echo "reported as it should be: $name"
+done
+
+if [ $# = 0 ]; then
+    set -- lib $(basename -s .rs tests/*.rs)
+fi
+tests=() mains=()
+for test in "$@"; do
+    case " ${left_out[*]} " in
+    *" $test "*) continue ;;
+    esac
+    case $test in
+    lib) tests+=(--lib) ;;
+    # Nothing that a sanitizer could see: a compiler's messages, a document, a C program. And what
+    # counts system calls and allocations would count the sanitizer's.
+    ui | semantics | static_library | uncontended) ;;
+    # With mains of their own, which know no --skip.
+    exit | main_thread) mains+=(--test "$test") ;;
+    *) tests+=(--test "$test") ;;
+    esac
+done
+status=0
+[ ${#tests[@]} = 0 ] || "${cargo[@]}" --no-fail-fast "${tests[@]}" -- "${skipped[@]/#/--skip=}" || status=$?
+[ ${#mains[@]} = 0 ] || "${cargo[@]}" --no-fail-fast "${mains[@]}" || status=$?
+
+for report in "$reports"/*; do
+    [ -f "$report" ] || continue
+    status=1
+    cat "$report"
+done
+exit $status
