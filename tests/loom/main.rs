@@ -11,8 +11,7 @@
 //!
 //! Above each model: the most preemptions in an execution, the run time (release build, one core),
 //! and the bugs that were put into `src/raw/`, one at a time, to see it fail. The bound is 3; where
-//! it is 2 or 1, one more took above 15 s. All together take four minutes on
-//! two cores, where they contend for the mapping of stacks.
+//! it is 2 or 1, one more took above 15 s. All together take a minute on two cores.
 //!
 //! What the models do not show:
 //! - Executions with more preemptions. A switch where a thread sleeps, ends or times out is free.
@@ -32,4 +31,5 @@ mod model;
 mod renewal;
 mod rlock;
 mod semaphore;
+mod stacks;
 mod token;
