@@ -34,27 +34,27 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed as StdRelaxed};
 
 macro_rules! atomics {
-    ($($name:ident of $value:ty),*) => {$(
+    ($($name:ident $(<$of:ident>)? of $value:ty),*) => {$(
         /// loom's, but dropping it counts as a write.
         #[derive(Debug)]
-        pub struct $name(loom::sync::atomic::$name);
+        pub struct $name $(<$of>)? (loom::sync::atomic::$name $(<$of>)?);
 
-        impl $name {
+        impl $(<$of>)? $name $(<$of>)? {
             /// An atomic that holds `value`.
-            pub fn new(value: $value) -> $name {
+            pub fn new(value: $value) -> Self {
                 $name(loom::sync::atomic::$name::new(value))
             }
         }
 
-        impl Deref for $name {
-            type Target = loom::sync::atomic::$name;
+        impl $(<$of>)? Deref for $name $(<$of>)? {
+            type Target = loom::sync::atomic::$name $(<$of>)?;
 
             fn deref(&self) -> &Self::Target {
                 &self.0
             }
         }
 
-        impl Drop for $name {
+        impl $(<$of>)? Drop for $name $(<$of>)? {
             fn drop(&mut self) {
                 if !std::thread::panicking() {
                     self.0.with_mut(|_| ());
@@ -63,7 +63,7 @@ macro_rules! atomics {
         }
     )*};
 }
-atomics!(AtomicU32 of u32, AtomicU64 of u64);
+atomics!(AtomicU32 of u32, AtomicU64 of u64, AtomicPtr<T> of *mut T);
 
 /// loom's, but dropping it counts as a write.
 #[derive(Debug)]
@@ -324,6 +324,9 @@ pub fn nanos() -> i64 {
 
 /// See `cpus`.
 pub fn yield_now() {}
+
+/// The models fork by [`set_fork_generation`], which calls no handlers.
+pub(crate) fn need_fork_handlers() {}
 
 thread_local! {
     // Not loom's, as `UNKINDNESS`.

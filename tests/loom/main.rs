@@ -26,10 +26,14 @@
 mod barrier;
 mod condition;
 mod event;
+mod exit_wait;
+mod join;
 mod lifecycle;
 mod lock;
+mod locked;
 mod model;
 mod renewal;
 mod rlock;
 mod semaphore;
 mod token;
+mod values;
