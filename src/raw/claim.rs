@@ -44,14 +44,23 @@ pub trait KernelThread: Sized {
     /// Waits until the thread is gone, and gives its stack back.
     ///
     /// # Errors
-    /// The thread, if the deadline has come first or libc refuses to wait for it.
-    fn join_until(self, deadline: Deadline) -> Result<(), Self>;
+    /// The thread, and why it is not joined.
+    fn join_until(self, deadline: Deadline) -> Result<(), (Self, NotJoined)>;
 
     /// As [`join_until`](KernelThread::join_until), without waiting.
     ///
     /// # Errors
     /// The thread, if it is not gone.
     fn try_join(self) -> Result<(), Self>;
+}
+
+/// Why a kernel thread was not joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotJoined {
+    /// The deadline came first.
+    TimedOut,
+    /// libc refuses to let two threads wait for each other.
+    Refused,
 }
 
 /// A kernel thread, from the start to the join.
@@ -100,19 +109,24 @@ impl<K: KernelThread> Claim<K> {
         if limit.interruptible || !limit.deadline.is_never() {
             ended.wait(limit)?;
         }
+        let claim = |thread: &mut Option<K>| {
+            let Some(claimed) = thread.take() else {
+                return Ok(()); // joined before
+            };
+            claimed
+                .join_until(limit.deadline)
+                .map_err(|(claimed, why)| {
+                    *thread = Some(claimed);
+                    why
+                })
+        };
         loop {
-            let joined = self.thread.with_within(limit, |thread| {
-                let claimed = thread.take(); // `None`: joined before
-                *thread = claimed.and_then(|thread| thread.join_until(limit.deadline).err());
-                thread.is_none()
-            })?;
-            if joined {
-                return Ok(());
+            let joined = self.thread.with_within(limit, claim)?;
+            match joined {
+                Ok(()) => return Ok(()),
+                Err(NotJoined::TimedOut) => return Err(GaveUp::TimedOut),
+                Err(NotJoined::Refused) => {} // ours just wait, as asked
             }
-            if limit.deadline.has_passed() {
-                return Err(GaveUp::TimedOut);
-            }
-            // libc may refuse to let two threads wait for each other. Ours just wait, as asked.
             ended.wait(limit)?;
             yield_now();
         }

@@ -12,7 +12,7 @@ use super::record::{Kind, Record};
 use super::stacks::Stack;
 use crate::error::Error;
 use crate::primitive::thread_token;
-use crate::raw::claim::{self, Claim, Ended, KernelThread};
+use crate::raw::claim::{self, Claim, Ended, KernelThread, NotJoined};
 use crate::raw::locked::Locked;
 use crate::raw::park::{GaveUp, Limit};
 use std::collections::VecDeque;
@@ -48,9 +48,16 @@ impl OsThread {
 }
 
 impl KernelThread for OsThread {
-    fn join_until(self, deadline: Deadline) -> Result<(), OsThread> {
+    fn join_until(self, deadline: Deadline) -> Result<(), (OsThread, NotJoined)> {
         let OsThread { thread, stack } = self;
-        OsThread::after(thread.join_until(deadline), stack)
+        OsThread::after(thread.join_until(deadline), stack).map_err(|thread| {
+            let why = if deadline.has_passed() {
+                NotJoined::TimedOut
+            } else {
+                NotJoined::Refused
+            };
+            (thread, why)
+        })
     }
 
     fn try_join(self) -> Result<(), OsThread> {
