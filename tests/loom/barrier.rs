@@ -1,7 +1,6 @@
 //! Models of `Barrier` (BAR, MEM-4).
 
 use crate::model::{Data, Doomed, INTERRUPTIBLE, SOON, check, check_limited, check_spurious};
-use std::cell::Cell;
 use threadbare::raw::barrier::{Arrival, Failure, RawBarrier, Waited};
 use threadbare::raw::park::Limit;
 
@@ -475,48 +474,52 @@ fn barrier_who_was_let_go_by_an_abort_may_destroy_it() {
     );
 }
 
-/// One who times out, one who is interrupted, and one who does `third` first and then waits too.
-fn mixed(third: fn(&RawBarrier), preemptions: usize, settled: fn(&Shared, [Passed; 3])) {
-    struct Mixed(Shared, fn(&RawBarrier));
-    // Not captured: what a model's threads run are plain functions.
-    thread_local! {
-        static THIRD: Cell<fn(&RawBarrier)> = const { Cell::new(|_| ()) };
-        static SETTLED: Cell<fn(&Shared, [Passed; 3])> = const { Cell::new(|_, _| ()) };
-    }
-    THIRD.set(third);
-    SETTLED.set(settled);
+/// For two parties, one that may time out and one that may be interrupted: whether both passed or
+/// none did, and the action ran as often.
+fn both_or_none(shared: &Shared, passed: [Passed; 2]) -> bool {
+    let through = passed.iter().filter(|passed| passed.is_ok()).count();
+    through != 1 && shared.actions() as usize == through / 2
+}
+
+// Bound 3, TIME. Fails if who is interrupted goes though its round was reset and counts it still.
+#[test]
+fn bar_11_and_18_an_interruption_and_a_timeout_racing_a_reset_leave_nobody_behind() {
     check_limited(
-        preemptions,
-        || Mixed(Shared::with(3), THIRD.get()),
+        3,
+        || Shared::with(2),
         [
-            |Mixed(shared, _): &Mixed| shared.pass(SOON),
-            |Mixed(shared, _)| shared.pass(INTERRUPTIBLE),
-            |Mixed(shared, third)| {
-                third(&shared.barrier);
-                shared.pass(SOON)
+            |shared: &Shared| shared.pass(SOON),
+            |shared| shared.pass(INTERRUPTIBLE),
+            |shared| {
+                shared.barrier.reset();
+                Err(Failure::Broken)
             },
         ],
-        |Mixed(shared, _), passed| SETTLED.get()(shared, passed),
+        |shared, [timed, interrupted, _]| {
+            assert!(both_or_none(shared, [timed, interrupted]));
+            shared.barrier.reset();
+            assert!(shared.is_settled());
+        },
     );
 }
 
-/// Whether all passed together or none did, the action ran as often, and nobody is left inside.
-fn none_is_left(shared: &Shared, passed: [Passed; 3]) {
-    let through = passed.iter().filter(|passed| passed.is_ok()).count();
-    assert!(through == 0 || through == 3);
-    assert_eq!(shared.actions() as usize, through / 3);
-    shared.barrier.reset();
-    assert!(shared.is_settled());
-}
-
-// Bound 2, TIME. Fails if who is interrupted leaves a round that was reset as if it were filling.
+// Bound 3, TIME. Fails if who is interrupted leaves a broken round as if it were filling.
 #[test]
-fn bar_11_and_18_an_interruption_and_a_timeout_racing_a_reset_leave_nobody_behind() {
-    mixed(RawBarrier::reset, 2, none_is_left);
-}
-
-// Bound 2, TIME. Fails if who is interrupted leaves a broken round as if it were filling.
-#[test]
-fn bar_12_and_18_an_interruption_and_a_timeout_racing_an_abort_leave_nobody_behind() {
-    mixed(RawBarrier::abort, 2, none_is_left);
+fn bar_12_and_18_an_interruption_and_a_timeout_racing_an_abort_leave_it_broken() {
+    check_limited(
+        3,
+        || Shared::with(2),
+        [
+            |shared: &Shared| shared.pass(SOON),
+            |shared| shared.pass(INTERRUPTIBLE),
+            |shared| {
+                shared.barrier.abort();
+                Err(Failure::Broken)
+            },
+        ],
+        |shared, [timed, interrupted, _]| {
+            assert!(both_or_none(shared, [timed, interrupted]));
+            assert!(shared.is_settled_and_was(true));
+        },
+    );
 }
