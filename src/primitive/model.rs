@@ -34,27 +34,27 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed as StdRelaxed};
 
 macro_rules! atomics {
-    ($($name:ident $(<$of:ident>)? of $value:ty),*) => {$(
+    ($($name:ident of $value:ty),*) => {$(
         /// loom's, but dropping it counts as a write.
         #[derive(Debug)]
-        pub struct $name $(<$of>)? (loom::sync::atomic::$name $(<$of>)?);
+        pub struct $name(loom::sync::atomic::$name);
 
-        impl $(<$of>)? $name $(<$of>)? {
+        impl $name {
             /// An atomic that holds `value`.
-            pub fn new(value: $value) -> Self {
+            pub fn new(value: $value) -> $name {
                 $name(loom::sync::atomic::$name::new(value))
             }
         }
 
-        impl $(<$of>)? Deref for $name $(<$of>)? {
-            type Target = loom::sync::atomic::$name $(<$of>)?;
+        impl Deref for $name {
+            type Target = loom::sync::atomic::$name;
 
             fn deref(&self) -> &Self::Target {
                 &self.0
             }
         }
 
-        impl $(<$of>)? Drop for $name $(<$of>)? {
+        impl Drop for $name {
             fn drop(&mut self) {
                 if !std::thread::panicking() {
                     self.0.with_mut(|_| ());
@@ -63,7 +63,7 @@ macro_rules! atomics {
         }
     )*};
 }
-atomics!(AtomicU32 of u32, AtomicU64 of u64, AtomicPtr<T> of *mut T);
+atomics!(AtomicU32 of u32, AtomicU64 of u64);
 
 /// loom's, but dropping it counts as a write.
 #[derive(Debug)]
@@ -120,6 +120,37 @@ impl Word for AtomicU64 {
         Address(std::ptr::from_ref(self) as usize)
     }
 }
+
+/// A pointer, by its address in an [`AtomicU64`].
+#[derive(Debug)]
+pub struct AtomicPtr<T> {
+    address: AtomicU64,
+    _to: std::marker::PhantomData<fn(T) -> T>,
+}
+
+impl<T> AtomicPtr<T> {
+    /// An atomic that holds `pointer`.
+    pub fn new(pointer: *mut T) -> AtomicPtr<T> {
+        AtomicPtr {
+            address: AtomicU64::new(pointer.expose_provenance() as u64),
+            _to: std::marker::PhantomData,
+        }
+    }
+
+    /// The pointer.
+    pub fn load(&self, order: std::sync::atomic::Ordering) -> *mut T {
+        std::ptr::with_exposed_provenance_mut(self.address.load(order) as usize)
+    }
+
+    /// Makes it `pointer`.
+    pub fn store(&self, pointer: *mut T, order: std::sync::atomic::Ordering) {
+        self.address
+            .store(pointer.expose_provenance() as u64, order);
+    }
+}
+
+/// The models fork by [`set_fork_generation`], which calls no handlers.
+pub(crate) fn need_fork_handlers() {}
 
 /// Where a word is, or was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -324,9 +355,6 @@ pub fn nanos() -> i64 {
 
 /// See `cpus`.
 pub fn yield_now() {}
-
-/// The models fork by [`set_fork_generation`], which calls no handlers.
-pub(crate) fn need_fork_handlers() {}
 
 thread_local! {
     // Not loom's, as `UNKINDNESS`.

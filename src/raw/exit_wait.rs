@@ -13,9 +13,8 @@
 //!    number never falls.
 //! 2. It is among the ended before it leaves the list, and until it has been joined. So who looks
 //!    through the list first and the ended ones then misses none.
-//! 3. Who starts a thread that is waited for is waited for, or is the caller, or was found by
-//!    somebody who waits. So once nobody was found, and none was begun since before that look, there
-//!    is nobody left who could start one.
+//! 3. So once nobody was found, and none was begun since before that look, there is nobody left.
+//!    A thread that nobody waits for, a daemon, may start another later: that one is too late.
 //!
 //! # Ordering
 //!
