@@ -338,7 +338,8 @@ mod owned {
         );
     }
 
-    // Bound 2, TIME. Fails if `requeue_pending` does not announce a waiter.
+    // Bound 2, 8.6 s. Fails if `requeue_pending` does not announce a waiter, or
+    // `wait_owned` says `requeued: false`.
     #[test]
     fn cond_14_a_requeued_waiter_gets_the_lock_beside_a_newcomer_and_one_that_gives_up() {
         check_limited(

@@ -165,7 +165,7 @@ fn event_a_waiter_that_saw_the_flag_may_destroy_it() {
     );
 }
 
-// Bound 3, TIME. Fails if an interrupted waiter clears WAITERS.
+// Bound 3, 0.4 s. Fails if an interrupted waiter clears WAITERS.
 #[test]
 fn evt_5_an_interruption_racing_set_loses_no_wake() {
     check_limited(
@@ -186,7 +186,7 @@ fn evt_5_an_interruption_racing_set_loses_no_wake() {
     );
 }
 
-// Bound 3, TIME. Fails if `set` reads the word again before it wakes.
+// Bound 3, < 0.1 s. Fails if `set` reads the word again before it wakes.
 #[test]
 fn event_who_saw_the_flag_at_its_deadline_may_destroy_it() {
     check_limited(

@@ -142,7 +142,7 @@ fn runs(record: &Record) -> Result<(), GaveUp> {
     Ok(())
 }
 
-// Bound 3, TIME. Fails if `join` returns when another has claimed the thread.
+// Bound 3, 0.1 s. Fails if `join` returns when another has claimed the thread.
 #[test]
 fn thr_15_each_of_two_joiners_returns_when_the_thread_is_gone() {
     let join: fn(&Record) -> _ = |record| record.join(Limit::NONE);
@@ -152,7 +152,7 @@ fn thr_15_each_of_two_joiners_returns_when_the_thread_is_gone() {
     });
 }
 
-// Bound 3, TIME. Fails if `join` keeps no thread whose deadline came.
+// Bound 3, 2 s. Fails if `join` keeps no thread whose deadline came.
 #[test]
 fn thr_15_a_joiner_that_times_out_leaves_the_thread_to_the_other() {
     check_limited(
@@ -171,7 +171,7 @@ fn thr_15_a_joiner_that_times_out_leaves_the_thread_to_the_other() {
     );
 }
 
-// Bound 3, TIME. Fails if `join` keeps no thread whose deadline came.
+// Bound 3, not timed. Fails if `join` keeps no thread whose deadline came.
 #[test]
 fn thr_15_two_joiners_that_give_up_leave_it_joinable() {
     check_limited(
@@ -190,7 +190,7 @@ fn thr_15_two_joiners_that_give_up_leave_it_joinable() {
     );
 }
 
-// Bound 3, TIME. Fails if `begin` makes the thread before it has the lock.
+// Bound 3, 0.8 s. Fails if `begin` makes the thread before it has the lock.
 #[test]
 fn thr_18_who_sees_a_thread_started_can_join_it_before_its_starter_has_it() {
     check(
@@ -205,7 +205,7 @@ fn thr_18_who_sees_a_thread_started_can_join_it_before_its_starter_has_it() {
     );
 }
 
-// Bound 3, TIME. Fails if `join` takes a refusal of libc's for the end.
+// Bound 3, 1.4 s. Fails if `join` takes a refusal of libc's for the end.
 #[test]
 fn thr_16_a_joiner_whom_libc_refuses_waits_all_the_same() {
     fn refused() -> Record {
@@ -273,7 +273,7 @@ impl Left {
     }
 }
 
-// Bound 3, TIME. Fails if `try_join` keeps no thread that is not gone, or `reap` forgets one.
+// Bound 3, not timed. Fails if `try_join` keeps no thread that is not gone, or `reap` forgets one.
 #[test]
 fn thr_a_thread_that_nobody_joins_is_reaped_once() {
     check(
@@ -286,8 +286,8 @@ fn thr_a_thread_that_nobody_joins_is_reaped_once() {
     );
 }
 
-// Bound 3, TIME. Fails if `try_join` keeps no thread that is not gone, if `reap` takes one for
-// joined that another has claimed, or if `join` keeps no thread whose deadline came.
+// Bound 3, not timed. Fails if `try_join` keeps no thread that is not gone, or takes one for joined that
+// another has claimed.
 #[test]
 fn thr_15_of_a_reaper_and_a_joiner_one_joins() {
     check_limited(

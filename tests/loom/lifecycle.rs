@@ -122,7 +122,7 @@ fn thr_14_who_waited_for_the_end_may_free_the_record() {
     );
 }
 
-// Bound 3, TIME. Fails if `failed` says that there is a thread, or if `is_new` takes STARTING for
+// Bound 3, 0.2 s. Fails if `failed` says that there is a thread, or if `is_new` takes STARTING for
 // it.
 #[test]
 fn thr_9_a_start_that_fails_leaves_the_thread_to_the_next() {

@@ -218,7 +218,7 @@ fn checked(locked: &Locked, deadline: Deadline) -> Result<(), GaveUp> {
     locked.section(Limit::checked(deadline, &check))
 }
 
-// Bound 3, TIME. Fails if `park_checked` asks after a wake and then gives up as if there had been
+// Bound 3, 2.0 s. Fails if `park_checked` asks after a wake and then gives up as if there had been
 // none.
 #[test]
 fn sig_4_a_check_that_ends_a_wait_racing_a_release_loses_no_wake() {
@@ -242,7 +242,7 @@ fn sig_4_a_check_that_ends_a_wait_racing_a_release_loses_no_wake() {
     );
 }
 
-// Bound 3, TIME. Fails if `park_checked` goes on after its deadline.
+// Bound 3, < 0.1 s. Fails if `park_checked` goes on after its deadline.
 #[test]
 fn sig_4_a_checked_wait_ends_at_its_deadline() {
     check_limited(
@@ -260,7 +260,7 @@ fn sig_4_a_checked_wait_ends_at_its_deadline() {
     );
 }
 
-// Bound 3, TIME. Fails if `release_contended` does not wake, or who takes the lock asleep leaves
+// Bound 3, 1.5 s. Fails if `release_contended` does not wake, or who takes the lock asleep leaves
 // WAITERS out.
 #[test]
 fn fork_6_a_word_with_waiters_that_are_not_there_strands_none_that_is() {

@@ -23,7 +23,7 @@ impl Halves {
     }
 }
 
-// Bound 3, TIME. Fails if `try_with` does not look whether the lock is free.
+// Bound 3, 0.3 s. Fails if `try_with` does not look whether the lock is free.
 #[test]
 fn lock_3_one_thread_at_a_time_has_the_value() {
     check_spurious(
@@ -47,7 +47,7 @@ fn lock_3_one_thread_at_a_time_has_the_value() {
     );
 }
 
-// Bound 3, TIME. Fails if `with_within` lends the value to who gave up.
+// Bound 3, 0.6 s. Fails if `with_within` lends the value to who gave up.
 #[test]
 fn lock_12_who_gives_up_has_not_had_the_value() {
     check_limited(
@@ -82,7 +82,7 @@ fn fork(locked: &[Locked<Halves>; 2]) {
     }
 }
 
-// Bound 3, TIME. Fails if `hold` takes the lock only if it is free, or `let_go` does not free it.
+// Bound 3, 1.2 s. Fails if `hold` takes the lock only if it is free, or `let_go` does not free it.
 #[test]
 fn fork_5_who_holds_all_finds_nothing_half_changed_beside_another_who_forks() {
     check(

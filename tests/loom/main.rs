@@ -11,7 +11,7 @@
 //!
 //! Above each model: the most preemptions in an execution, the run time (release build, one core),
 //! and the bugs that were put into `src/raw/`, one at a time, to see it fail. The bound is 3; where
-//! it is 2 or 1, one more took above 15 s. All together take four minutes on
+//! it is 2 or 1, one more took above 15 s. All together take five minutes on
 //! two cores, where they contend for the mapping of stacks.
 //!
 //! What the models do not show:
@@ -20,6 +20,8 @@
 //!   buffering), a value more than 7 stores old: loom has none of these.
 //! - Spinning, which is switched off, since a thread that spins needs no wake, and deadlines that
 //!   have passed on entry.
+//! - Kernel threads, their stacks and the registry: the models of the join and of the wait at the
+//!   end of the process have stand-ins of them, around the real claim, list of the ended and loop.
 //! - Releases and notifies that wake more than one thread themselves: `WAKES` is 1 here.
 #![cfg(threadbare_model)]
 

@@ -74,7 +74,7 @@ fn vanish(act: impl FnOnce(&dyn Fn())) {
     assert!(ended.is_err());
 }
 
-// Bound 3, TIME. Fails if `renew` waits for a thread of another process that renews.
+// Bound 3, 3.4 s. Fails if `renew` waits for a thread of another process that renews.
 #[test]
 fn fork_5_what_a_fork_left_while_it_was_put_right_is_put_right_again() {
     fn left_renewing() -> Left {
@@ -118,7 +118,7 @@ impl Held {
     }
 }
 
-// Bound 2, TIME. Fails if `with` does not free the lock, or frees it again after another has renewed
+// Bound 2, 3.5 s. Fails if `with` does not free the lock, or frees it again after another has renewed
 // it.
 #[test]
 fn fork_5_a_lock_that_a_vanished_thread_held_is_freed_once() {

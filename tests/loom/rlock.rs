@@ -232,7 +232,7 @@ fn lock_the_next_owner_may_destroy_what_was_released_whatever_the_depth() {
     );
 }
 
-// Bound 2, TIME. Fails if `acquire_contended` notes the owner also when it gave up.
+// Bound 2, 0.5 s. Fails if `acquire_contended` notes the owner also when it gave up.
 #[test]
 fn rlock_3_an_interruption_racing_a_release_loses_no_wake() {
     check_limited(

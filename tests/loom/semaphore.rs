@@ -260,7 +260,7 @@ fn semaphore_who_takes_the_permit_may_destroy_it() {
     );
 }
 
-// Bound 2, TIME. Fails if `release` reads the word again after it has added.
+// Bound 2, 0.3 s. Fails if `release` reads the word again after it has added.
 #[test]
 fn semaphore_the_last_of_two_that_one_release_lets_go_may_destroy_it() {
     struct Counted {
@@ -285,7 +285,7 @@ fn semaphore_the_last_of_two_that_one_release_lets_go_may_destroy_it() {
     );
 }
 
-// Bound 3, TIME. Fails if `release` reads the word again after it has added.
+// Bound 3, < 0.1 s. Fails if `release` reads the word again after it has added.
 #[test]
 fn semaphore_who_takes_a_permit_at_its_deadline_may_destroy_it() {
     check_limited(

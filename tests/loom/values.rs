@@ -104,7 +104,7 @@ impl Slot {
     }
 }
 
-// Bound 3, TIME. Fails if `empty` does not clear the entry, or `unlink` leaves the list or the next
+// Bound 3, 0.8 s. Fails if `empty` does not clear the entry, or `unlink` leaves the list or the next
 // node as it was; if the Release in `empty`, or the Acquire in `is_clear_for_good`, is Relaxed; or if
 // `empty` touches the entry after it has cleared it.
 #[test]
@@ -174,7 +174,7 @@ impl Reused {
     }
 }
 
-// Bound 3, TIME. Fails if the Release in `settle`, or the Acquire in `get`, is Relaxed, or if `empty`
+// Bound 3, < 0.1 s. Fails if the Release in `settle`, or the Acquire in `get`, is Relaxed, or if `empty`
 // does not clear the entry.
 #[test]
 fn local_8_who_uses_a_slot_again_finds_no_value_of_the_object_before() {
@@ -186,7 +186,7 @@ fn local_8_who_uses_a_slot_again_finds_no_value_of_the_object_before() {
     );
 }
 
-// Bound 3, TIME. Fails if `settle` puts its slot in the place of another.
+// Bound 3, < 0.1 s. Fails if `settle` puts its slot in the place of another.
 #[test]
 fn local_4_threads_that_use_an_object_first_agree_on_its_slot() {
     fn settle(number: &Number, slot: u32) -> u32 {
