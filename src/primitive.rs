@@ -32,9 +32,10 @@ pub use threadbare_sys::futex::Outcome;
 
 #[cfg(not(threadbare_model))]
 mod real {
+    pub(crate) use crate::thread::need_fork_handlers;
     use std::ptr;
     use std::sync::atomic::Ordering::Relaxed;
-    pub use std::sync::atomic::{AtomicU32, AtomicU64};
+    pub use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
     use std::time::Duration;
     use threadbare_sys::Errno;
     pub use threadbare_sys::clock::Deadline;

@@ -75,6 +75,37 @@ impl Word for AtomicU64 {
     }
 }
 
+/// A pointer, by its address in an [`AtomicU64`].
+#[derive(Debug)]
+pub struct AtomicPtr<T> {
+    address: AtomicU64,
+    _to: std::marker::PhantomData<fn(T) -> T>,
+}
+
+impl<T> AtomicPtr<T> {
+    /// An atomic that holds `pointer`.
+    pub fn new(pointer: *mut T) -> AtomicPtr<T> {
+        AtomicPtr {
+            address: AtomicU64::new(pointer.expose_provenance() as u64),
+            _to: std::marker::PhantomData,
+        }
+    }
+
+    /// The pointer.
+    pub fn load(&self, order: std::sync::atomic::Ordering) -> *mut T {
+        std::ptr::with_exposed_provenance_mut(self.address.load(order) as usize)
+    }
+
+    /// Makes it `pointer`.
+    pub fn store(&self, pointer: *mut T, order: std::sync::atomic::Ordering) {
+        self.address
+            .store(pointer.expose_provenance() as u64, order);
+    }
+}
+
+/// The models fork by [`set_fork_generation`], which calls no handlers.
+pub(crate) fn need_fork_handlers() {}
+
 /// Where a word is, or was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Address(usize);

@@ -329,6 +329,30 @@ mod owned {
     }
 
     #[test]
+    fn cond_14_a_requeued_waiter_gets_the_lock_beside_a_newcomer_and_one_that_gives_up() {
+        check_limited(
+            2,
+            Model::<Owned>::new,
+            [
+                |model: &Model<Owned>| {
+                    model.next_stage(usize::MAX);
+                    model.next_stage(0); // as good as a newcomer
+                    Ok(())
+                },
+                |model| {
+                    model.wait_in_line();
+                    Ok(())
+                },
+                |model| model.wait_once(SOON),
+            ],
+            |model, _| {
+                assert_eq!(model.returned.get(), model.came.get());
+                assert!(model.is_settled());
+            },
+        );
+    }
+
+    #[test]
     fn cond_6_wait_gives_the_lock_up_whatever_the_depth_and_restores_it() {
         check(
             3,

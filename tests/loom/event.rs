@@ -1,8 +1,8 @@
 //! Models of `Event` (EVT).
 
-use crate::model::{Data, Doomed, SOON, check, check_limited, check_spurious};
+use crate::model::{Data, Doomed, INTERRUPTIBLE, SOON, check, check_limited, check_spurious};
 use threadbare::raw::event::RawEvent;
-use threadbare::raw::park::Limit;
+use threadbare::raw::park::{GaveUp, Limit};
 
 struct Flagged {
     event: RawEvent,
@@ -149,6 +149,49 @@ fn event_a_waiter_that_saw_the_flag_may_destroy_it() {
             |flagged| {
                 flagged.wait();
                 flagged.destroy();
+            },
+        ],
+        |_, _| {},
+    );
+}
+
+#[test]
+fn evt_5_an_interruption_racing_set_loses_no_wake() {
+    check_limited(
+        3,
+        Flagged::new,
+        [
+            |flagged: &Flagged| {
+                flagged.publish();
+                Ok(())
+            },
+            |flagged| flagged.event.wait(INTERRUPTIBLE),
+            |flagged| flagged.event.wait(Limit::NONE),
+        ],
+        |_, [_, interrupted, untimed]| {
+            assert_ne!(interrupted, Err(GaveUp::TimedOut));
+            assert_eq!(untimed, Ok(()));
+        },
+    );
+}
+
+#[test]
+fn event_who_saw_the_flag_at_its_deadline_may_destroy_it() {
+    check_limited(
+        3,
+        || Doomed::new(Flagged::new()),
+        [
+            |flagged: &Doomed<Flagged>| {
+                flagged.publish();
+                Ok(())
+            },
+            |flagged| {
+                let waited = flagged.event.wait(SOON);
+                if waited.is_err() {
+                    flagged.wait(); // `set` is still to come
+                }
+                flagged.destroy();
+                waited
             },
         ],
         |_, _| {},

@@ -1,7 +1,10 @@
 //! Models of a thread's start and end (THR).
 
 use crate::model::{Data, Doomed, check, check_spurious};
+use std::sync::atomic::Ordering::Relaxed;
+use threadbare::primitive::AtomicU32;
 use threadbare::raw::lifecycle::RawLifecycle;
+use threadbare::raw::locked::Locked;
 use threadbare::raw::park::Limit;
 
 struct Started {
@@ -111,5 +114,62 @@ fn thr_14_who_waited_for_the_end_may_free_the_record() {
             },
         ],
         |_, _| {},
+    );
+}
+
+#[test]
+fn thr_9_a_start_that_fails_leaves_the_thread_to_the_next() {
+    struct Planned {
+        lifecycle: RawLifecycle,
+        /// Under the lock of the record.
+        plan: Locked<Data>,
+        starts: AtomicU32,
+    }
+    impl Planned {
+        /// Whether the caller is to start it.
+        fn begin(&self) -> bool {
+            self.plan.with(|plan| {
+                let is_new = self.lifecycle.is_new();
+                if is_new {
+                    self.lifecycle.begin();
+                    plan.add(1);
+                }
+                is_new
+            })
+        }
+    }
+    check(
+        3,
+        || Planned {
+            lifecycle: RawLifecycle::new(),
+            plan: Locked::new(Data::new()),
+            starts: AtomicU32::new(0),
+        },
+        [
+            |planned: &Planned| {
+                if planned.begin() {
+                    planned.plan.with(|_| planned.lifecycle.failed());
+                }
+                false
+            },
+            |planned| {
+                let begun = planned.begin();
+                if begun {
+                    assert!(!planned.lifecycle.is_started());
+                    planned.starts.store(1, Relaxed);
+                    planned.lifecycle.started();
+                }
+                begun
+            },
+            |planned| {
+                let is_started = planned.lifecycle.is_started();
+                assert!(!is_started || planned.starts.load(Relaxed) == 1);
+                is_started
+            },
+        ],
+        |planned, [_, begun, seen]| {
+            assert!(begun || !seen);
+            assert!(planned.lifecycle.is_started() == begun && planned.lifecycle.is_new() != begun);
+        },
     );
 }

@@ -1,6 +1,7 @@
 //! Models of `Lock` (LOCK).
 
 use crate::model::{Data, Doomed, INTERRUPTIBLE, SOON, check, check_limited, check_spurious};
+use std::cell::Cell;
 use threadbare::primitive::Deadline;
 use threadbare::raw::lock::{NotLocked, RawLock};
 use threadbare::raw::park::{GaveUp, Limit};
@@ -192,4 +193,67 @@ fn lock_the_next_owner_may_destroy_it() {
         ],
         |_, _| {},
     );
+}
+
+/// Waits until the second time that it is asked whether to go on.
+fn checked(locked: &Locked, deadline: Deadline) -> Result<(), GaveUp> {
+    let asked = Cell::new(0);
+    let check = || {
+        asked.set(asked.get() + 1);
+        asked.get() == 2
+    };
+    locked.section(Limit::checked(deadline, &check))
+}
+
+#[test]
+fn sig_4_a_check_that_ends_a_wait_racing_a_release_loses_no_wake() {
+    check_limited(
+        3,
+        Locked::held,
+        [
+            |locked: &Locked| {
+                locked.release()?;
+                locked.section(Limit::NONE)
+            },
+            |locked| checked(locked, Deadline::NEVER),
+            |locked| locked.section(Limit::NONE),
+        ],
+        |locked, [first, checked, untimed]| {
+            assert_eq!((first, untimed), (Ok(()), Ok(())));
+            assert_ne!(checked, Err(GaveUp::TimedOut));
+            assert_eq!(locked.data.get(), 3 + u32::from(checked.is_ok()));
+            assert!(!locked.lock.is_locked());
+        },
+    );
+}
+
+#[test]
+fn sig_4_a_checked_wait_ends_at_its_deadline() {
+    check_limited(
+        3,
+        Locked::held,
+        [Locked::release, |locked| checked(locked, Deadline::SOON)],
+        |locked, [_, checked]| {
+            assert_ne!(
+                checked,
+                Err(GaveUp::Interrupted),
+                "it comes in the first slice"
+            );
+            assert_eq!(locked.data.get(), 1 + u32::from(checked.is_ok()));
+        },
+    );
+}
+
+#[test]
+fn fork_6_a_word_with_waiters_that_are_not_there_strands_none_that_is() {
+    fn forked() -> Locked {
+        let locked = Locked::held();
+        locked.lock.announce_waiter(); // in the parent
+        locked
+    }
+    let wait: fn(&Locked) -> _ = |locked| locked.section(Limit::NONE);
+    check_spurious(3, forked, [Locked::release, wait, wait], |locked, _| {
+        assert_eq!(locked.data.get(), 3);
+        assert!(!locked.lock.is_locked());
+    });
 }

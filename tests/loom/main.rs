@@ -20,17 +20,23 @@
 //!   buffering), a value more than 7 stores old: loom has none of these.
 //! - Spinning, which is switched off, since a thread that spins needs no wake, and deadlines that
 //!   have passed on entry.
+//! - Kernel threads, their stacks and the registry: the models of the join and of the wait at the
+//!   end of the process have stand-ins of them, around the real claim, list of the ended and loop.
 //! - Releases and notifies that wake more than one thread themselves: `WAKES` is 1 here.
 #![cfg(all(threadbare_model, not(threadbare_shuttle)))]
 
 mod barrier;
 mod condition;
 mod event;
+mod exit_wait;
+mod join;
 mod lifecycle;
 mod lock;
+mod locked;
 mod model;
 mod renewal;
 mod rlock;
 mod semaphore;
 mod stacks;
 mod token;
+mod values;

@@ -1,6 +1,6 @@
 //! Models of `RLock` (RLOCK).
 
-use crate::model::{Data, Doomed, SOON, check, check_limited, check_spurious};
+use crate::model::{Data, Doomed, INTERRUPTIBLE, SOON, check, check_limited, check_spurious};
 use threadbare::raw::park::{GaveUp, Limit};
 use threadbare::raw::rlock::{NotOwner, RawRLock};
 
@@ -215,5 +215,31 @@ fn lock_the_next_owner_may_destroy_what_was_released_whatever_the_depth() {
             },
         ],
         |_, _| {},
+    );
+}
+
+#[test]
+fn rlock_3_an_interruption_racing_a_release_loses_no_wake() {
+    check_limited(
+        2,
+        Locked::held,
+        [
+            |locked: &Locked| {
+                locked.release();
+                Ok(())
+            },
+            |locked| {
+                let taken = locked.section(INTERRUPTIBLE);
+                assert!(!locked.lock.is_owned());
+                taken
+            },
+            |locked| locked.section(Limit::NONE),
+        ],
+        |locked, [_, interrupted, untimed]| {
+            assert_ne!(interrupted, Err(GaveUp::TimedOut));
+            assert_eq!(untimed, Ok(()));
+            assert_eq!(locked.data.get(), 2 + u32::from(interrupted.is_ok()));
+            assert!(!locked.lock.is_locked());
+        },
     );
 }

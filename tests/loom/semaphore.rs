@@ -1,7 +1,7 @@
 //! Models of `Semaphore` and `BoundedSemaphore` (SEM, BSEM).
 
 use crate::model::{Data, Doomed, INTERRUPTIBLE, SOON, check, check_limited, check_spurious};
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, Ordering::AcqRel, Ordering::Relaxed};
 use threadbare::raw::park::{GaveUp, Limit};
 use threadbare::raw::semaphore::{AboveBound, MAX_PERMITS, RawSemaphore};
 
@@ -239,6 +239,53 @@ fn semaphore_who_takes_the_permit_may_destroy_it() {
             |shared| {
                 shared.acquire(1, Limit::NONE).unwrap();
                 shared.destroy();
+            },
+        ],
+        |_, _| {},
+    );
+}
+
+#[test]
+fn semaphore_the_last_of_two_that_one_release_lets_go_may_destroy_it() {
+    struct Counted {
+        shared: Doomed<Shared>,
+        through: loom::sync::atomic::AtomicU32,
+    }
+    let take: fn(&Counted) = |counted| {
+        counted.shared.acquire(1, Limit::NONE).unwrap();
+        // The last one is ordered behind the first.
+        if counted.through.fetch_add(1, AcqRel) == 1 {
+            counted.shared.destroy();
+        }
+    };
+    check(
+        2,
+        || Counted {
+            shared: Doomed::new(Shared::with(0)),
+            through: loom::sync::atomic::AtomicU32::new(0),
+        },
+        [|counted: &Counted| counted.shared.release(2), take, take],
+        |_, _| {},
+    );
+}
+
+#[test]
+fn semaphore_who_takes_a_permit_at_its_deadline_may_destroy_it() {
+    check_limited(
+        3,
+        || Doomed::new(Shared::with(0)),
+        [
+            |shared: &Doomed<Shared>| {
+                shared.release(2);
+                Ok(())
+            },
+            |shared| {
+                let waited = shared.acquire(2, SOON);
+                if waited.is_err() {
+                    shared.acquire(2, Limit::NONE).unwrap(); // they are still to come
+                }
+                shared.destroy();
+                waited
             },
         ],
         |_, _| {},
