@@ -11,8 +11,8 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
 use std::panic::{self, PanicHookInfo};
+use std::sync::atomic::Ordering::Release;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering::Acquire, Ordering::Relaxed};
-use std::sync::atomic::{AtomicUsize, Ordering::Release};
 use std::thread;
 use std::time::{Duration, Instant};
 use threadbare::{Event, Semaphore, Thread, get_ident, main_thread};
@@ -84,13 +84,14 @@ fn tasks() -> Vec<u32> {
     ids.collect()
 }
 
-/// Sends signals to threads at random, `per_second` on average, until nobody works.
-pub fn send_signals(worker: &mut Worker, per_second: u64, at_work: &AtomicUsize) {
+/// Sends signals to threads at random, `per_second` on average, until the round is over. Not longer:
+/// a signal would let a thread look again that waits for a wake which was lost.
+pub fn send_signals(worker: &mut Worker, per_second: u64) {
     let mean = 1_000_000_000 / per_second;
     let (mut all, mut refreshed) = (Vec::new(), 0);
     let mut next = Instant::now();
     let own = nix::unistd::getpid().as_raw();
-    while at_work.load(Relaxed) > 0 {
+    while !worker.is_over() {
         // Those at work more often than those that come and go.
         let target = if worker.rng.one_in(4) {
             if refreshed == 0 {
@@ -194,6 +195,7 @@ fn play(arena: &mut dyn Arena, which: usize, crew: usize, rng: &mut Rng) {
 pub fn forms_of(what: What) -> &'static [Form] {
     match what {
         What::Begin | What::SeeOff | What::Hold => &[],
+        What::Fork | What::Signal => &[], // may be switched off
         What::Lock | What::RLock | What::Mutex | What::MonitorLock => Form::ALL,
         What::Semaphore | What::Bounded => Form::ALL,
         What::ReentrantMutex => &[Form::Plain, Form::Try, Form::Timeout],

@@ -28,7 +28,7 @@ use options::Options;
 use rng::Rng;
 use std::process::ExitCode;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 use threadbare::{Builder, Deadline, Thread, park_until, set_stack_cache};
@@ -87,7 +87,7 @@ fn round(options: &Options, number: usize, length: Duration) -> Tally {
     let mut rng = Rng::new(options.seed, &[number]);
     let crew = (options.threads / MAKE.len()).clamp(4, watch::SLOTS / MAKE.len() - 2);
     let mut arenas: Vec<Box<dyn Arena>> = MAKE.iter().map(|make| make(crew, &mut rng)).collect();
-    let (stop, at_work) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let stop = AtomicBool::new(false);
     let sum = Mutex::new(Tally::new());
     let seed = rng.next();
     let run = |arena: usize, number: usize, work: &(dyn Fn(&mut Worker) + Sync)| {
@@ -100,14 +100,10 @@ fn round(options: &Options, number: usize, length: Duration) -> Tally {
     thread::scope(|foreign| {
         let mut handles = Vec::new();
         threadbare::scope(|own| {
-            let (run, arenas, at_work) = (&run, &arenas, &at_work);
+            let (run, arenas) = (&run, &arenas);
             for (index, arena) in arenas.iter().enumerate() {
                 for number in 0..crew {
-                    at_work.fetch_add(1, Relaxed);
-                    let body = move || {
-                        run(index, number, &|worker| arena.work(worker));
-                        at_work.fetch_sub(1, Relaxed);
-                    };
+                    let body = move || run(index, number, &|worker| arena.work(worker));
                     let name = format!("{} {number}", watch::ARENAS[index]);
                     if rng.one_in(2) {
                         let builder = thread::Builder::new().name(name);
@@ -120,7 +116,7 @@ fn round(options: &Options, number: usize, length: Duration) -> Tally {
             }
             if options.signals > 0 {
                 let body = |worker: &mut Worker| {
-                    disturb::send_signals(worker, options.signals, at_work);
+                    disturb::send_signals(worker, options.signals);
                 };
                 own.spawn(move || run(DISTURBANCE, 0, &body));
             }

@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 pub const USAGE: &str = "\
-usage: stress [--secs 60] [--threads 40] [--seed N] [--round-ms 2000] [--patience-secs 60]
+usage: stress [--secs 60] [--threads 64] [--seed N] [--round-ms 2000] [--patience-secs 60]
               [--signals-per-sec 1000] [--forks-per-sec 20]";
 
 pub struct Options {
@@ -24,7 +24,7 @@ impl Options {
     pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Options, String> {
         let mut options = Options {
             duration: Duration::from_secs(60),
-            threads: 40,
+            threads: 64,
             seed: RandomState::new().hash_one(0) % 1_000_000_000,
             round: Duration::from_secs(2),
             patience: Duration::from_secs(60),
