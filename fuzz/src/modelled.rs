@@ -1,0 +1,6 @@
+//! Targets on modelled primitives: what the bytes decide is the schedule, too.
+
+use crate::Target;
+
+/// All of them.
+pub const TARGETS: &[Target] = &[];
