@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use threadbare_fuzz::{TARGETS, Target};
 
 /// How many random inputs each target gets, and how long they are at most.
-const RANDOM_INPUTS: u64 = 200;
-const LONGEST: u64 = 512;
+const RANDOM_INPUTS: u64 = if cfg!(threadbare_model) { 5000 } else { 200 };
+const LONGEST: u64 = if cfg!(threadbare_model) { 1024 } else { 512 };
 
 fn package() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
