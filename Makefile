@@ -1,6 +1,6 @@
 # What CI runs, runnable by hand. `make demo` and `make test` are all that a newcomer needs.
 
-.PHONY: demo test examples load stress loom bench registry-cost doc lint api api-accept package aarch64 conformance tsan asan models seeded need
+.PHONY: demo test examples load stress loom bench registry-cost doc lint api api-accept package aarch64 conformance tsan asan models seeded fuzz fuzz-saved need
 
 demo: need ## A key-value server on threadbare, under a real client
 	scripts/kv-demo.sh
@@ -71,6 +71,16 @@ asan: need ## The tests under AddressSanitizer and LeakSanitizer; TESTS as for t
 
 conformance: need ## CPython's own tests, in the CPythons that there are
 	tests/conformance/run.py
+
+SECS = 60
+
+fuzz: need ## Fuzzing: TARGET=… picks one of fuzz/fuzz_targets/, SECS=… is for how long each
+	scripts/fuzz.sh $(SECS) $(TARGET)
+
+fuzz-saved: need ## What fuzzing has saved, in both ways of building, without a fuzzer
+	cargo test --manifest-path fuzz/Cargo.toml
+	RUSTFLAGS="--cfg threadbare_model --cfg threadbare_shuttle" CARGO_TARGET_DIR=fuzz/target/modelled-saved \
+	    cargo test --manifest-path fuzz/Cargo.toml
 
 need:
 	@scripts/need.sh
