@@ -1,3 +1,5 @@
+//! The door to `threadbare_fuzz::real::builder`.
+
 // Without AddressSanitizer, which would need memory for an eighth of each stack, however much of
 // that is used: some here are as large as the address space.
 

@@ -220,11 +220,12 @@ impl Argument {
                 few => vec![b'a' + few % 5],
             },
             Argument::Value => match u8::arbitrary(bytes)? {
-                ..200 => {
+                // Long enough for a buffer that is not kept.
+                long @ 245.. => vec![b'a' + (long - 245); usize::from(long - 244) * 2600],
+                _ => {
                     let length = bytes.int_in_range(0..=20)?;
                     bytes.bytes(length)?.to_vec()
                 }
-                long => vec![long; usize::from(long - 200) << 9],
             },
             Argument::Number => {
                 let by = i64::from(bytes.arbitrary::<i8>()?);
