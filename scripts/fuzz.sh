@@ -31,7 +31,7 @@ choose() {
         export RUSTFLAGS="--cfg threadbare_model --cfg threadbare_shuttle"
         CARGO_TARGET_DIR=fuzz/target/modelled
     fi
-    if grep -q 'without AddressSanitizer' "fuzz/fuzz_targets/$1.rs"; then
+    if grep -q 'Without AddressSanitizer' "fuzz/fuzz_targets/$1.rs"; then
         sanitizer=none
     fi
 }
@@ -63,6 +63,7 @@ for target in "$@"; do
     fi
     log=fuzz/target/log/$target
     echo "== $target"
+    fuzz build "$target"
     start=$(date +%s)
     result="no finding"
     # The first folder is the one that is written to.

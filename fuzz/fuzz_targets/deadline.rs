@@ -1,3 +1,5 @@
+//! The door to `threadbare_fuzz::real::deadline`.
+
 #![no_main]
 
 #[cfg(threadbare_model)]

@@ -1,3 +1,5 @@
+//! The door to `threadbare_fuzz::modelled::park`.
+
 #![no_main]
 
 #[cfg(not(threadbare_model))]

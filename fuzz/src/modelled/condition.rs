@@ -136,6 +136,7 @@ impl Stage for Monitor {
         waiting.sort_unstable();
         let asleep: Vec<_> = self.asleep.all().into_keys().collect();
         assert_eq!(asleep, waiting);
+        assert!(!asleep.is_empty(), "who sleeps waits to be notified");
         assert!(!self.lock.is_locked());
         self.perform(
             RESCUER,

@@ -181,6 +181,7 @@ impl Stage for TwoLocks {
             queue.notified.is_empty() && waiting == asleep
         });
         assert_eq!(self.condition.waiting_shared(), asleep.len());
+        assert!(!asleep.is_empty(), "who sleeps waits to be notified");
         assert!(self.locks.iter().all(|lock| !lock.is_locked()));
         self.perform(
             RESCUER,
