@@ -1,6 +1,6 @@
 # What CI runs, runnable by hand. `make demo` and `make test` are all that a newcomer needs.
 
-.PHONY: demo test examples load loom bench registry-cost doc lint api api-accept package aarch64 conformance need
+.PHONY: demo test examples load loom models seeded bench registry-cost doc lint api api-accept package aarch64 conformance need
 
 demo: need ## A key-value server on threadbare, under a real client
 	scripts/kv-demo.sh
@@ -19,8 +19,17 @@ examples: need ## The small examples, one after the other; each checks itself
 load: need ## The server under 5,000 connections, stalled clients, broken input, signals
 	scripts/kv-load.sh
 
-loom: need ## The models of the protocols; tests/loom/main.rs says how long they take
-	RUSTFLAGS="--cfg threadbare_model" CARGO_TARGET_DIR=target/loom cargo test --release --test loom
+loom: need ## The models of the protocols, and that docs/models.md says what they explored
+	@scripts/need.sh python3
+	scripts/models.py explore
+
+models: need ## The same, and writes docs/models.md
+	@scripts/need.sh python3
+	scripts/models.py table
+
+seeded: need ## That each model fails with the bugs of tests/loom/seeds.toml
+	@scripts/need.sh python3
+	scripts/models.py seeded
 
 bench: need ## Benchmarks beside the peers
 	cargo bench

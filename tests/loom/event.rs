@@ -28,7 +28,6 @@ impl Flagged {
     }
 }
 
-// Bound 3, 0.2 s. Fails if `set` wakes one.
 #[test]
 fn evt_3_set_lets_both_waiters_go() {
     check(
@@ -39,7 +38,6 @@ fn evt_3_set_lets_both_waiters_go() {
     );
 }
 
-// Bound 3, < 0.1 s. Fails if `wait_contended` returns as soon as it was woken.
 #[test]
 fn evt_2_a_wait_lasts_until_the_flag_is_set() {
     check_spurious(
@@ -53,7 +51,6 @@ fn evt_2_a_wait_lasts_until_the_flag_is_set() {
     );
 }
 
-// Bound 3, < 0.1 s. Fails if `clear` starts no generation.
 #[test]
 fn evt_4_set_then_clear_frees_waiters() {
     check(
@@ -73,7 +70,6 @@ fn evt_4_set_then_clear_frees_waiters() {
     );
 }
 
-// Bound 3, < 0.1 s. Fails if the Acquire in `is_set`, or the Release in `set`, is Relaxed.
 #[test]
 fn mem_2_who_sees_the_flag_sees_what_was_before_set() {
     check(
@@ -88,8 +84,6 @@ fn mem_2_who_sees_the_flag_sees_what_was_before_set() {
     );
 }
 
-// Bound 3, < 0.1 s. Fails if `clear` is a plain store, or if the Release in `set`, or the Acquire
-// of the exchange, of the load after it, or of `spin`, is Relaxed.
 #[test]
 fn mem_2_a_wait_sees_what_was_before_set_though_the_flag_is_cleared() {
     check_limited(
@@ -108,7 +102,6 @@ fn mem_2_a_wait_sees_what_was_before_set_though_the_flag_is_cleared() {
     );
 }
 
-// Bound 3, 0.6 s. Fails if a timed-out waiter clears WAITERS.
 #[test]
 fn evt_5_a_timeout_racing_set_loses_no_wake() {
     check_limited(
@@ -129,8 +122,6 @@ fn evt_5_a_timeout_racing_set_loses_no_wake() {
     );
 }
 
-// Bound 3, 0.1 s. Fails if `clear` also starts a generation, without waking, when the flag is
-// clear.
 #[test]
 fn evt_7_clear_racing_set_strands_no_waiter() {
     check(
@@ -148,7 +139,6 @@ fn evt_7_clear_racing_set_strands_no_waiter() {
     );
 }
 
-// Bound 3, < 0.1 s. Fails if `set` reads the word again before it wakes.
 #[test]
 fn event_a_waiter_that_saw_the_flag_may_destroy_it() {
     check(

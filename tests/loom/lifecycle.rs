@@ -40,7 +40,6 @@ impl Started {
     }
 }
 
-// Bound 3, < 0.1 s. Fails if the Release in `started`, or the Acquire in `is_started`, is Relaxed.
 #[test]
 fn thr_18_who_sees_a_thread_started_sees_what_its_starter_wrote() {
     check(
@@ -61,7 +60,6 @@ fn thr_18_who_sees_a_thread_started_sees_what_its_starter_wrote() {
     );
 }
 
-// Bound 3, 0.3 s. Fails if `native_id` does not wait, or `runs_as` says so before it tells the id.
 #[test]
 fn thr_10_who_sees_a_thread_started_learns_its_kernel_id() {
     check_spurious(
@@ -79,8 +77,6 @@ fn thr_10_who_sees_a_thread_started_learns_its_kernel_id() {
     );
 }
 
-// Bound 3, 0.4 s. Fails if the Release in the event's `set`, or the Acquire in its `is_set`, is
-// Relaxed.
 #[test]
 fn mem_3_who_waits_for_the_end_or_sees_it_sees_what_the_thread_did() {
     check_spurious(
@@ -102,7 +98,6 @@ fn mem_3_who_waits_for_the_end_or_sees_it_sees_what_the_thread_did() {
     );
 }
 
-// Bound 3, < 0.1 s. Fails if anything of the lifecycle is touched after the flag of its end was set.
 #[test]
 fn thr_14_who_waited_for_the_end_may_free_the_record() {
     check(

@@ -44,7 +44,6 @@ impl Locked {
     }
 }
 
-// Bound 3, 0.8 s. Fails if `acquire_asleep` has `if` for `while`.
 #[test]
 fn lock_3_only_one_thread_at_a_time_has_the_lock() {
     let section: fn(&Locked) -> _ = |locked| locked.section(Limit::NONE);
@@ -54,7 +53,6 @@ fn lock_3_only_one_thread_at_a_time_has_the_lock() {
     });
 }
 
-// Bound 3, < 0.1 s. Fails if the Acquire in `try_acquire`, or the Release in `release`, is Relaxed.
 #[test]
 fn mem_1_an_attempt_that_succeeds_sees_what_was_before_the_release() {
     check(
@@ -75,8 +73,6 @@ fn mem_1_an_attempt_that_succeeds_sees_what_was_before_the_release() {
     );
 }
 
-// Bound 3, < 0.1 s. Fails if the Acquire in `acquire_asleep`, or the Release in
-// `release_contended`, is Relaxed.
 #[test]
 fn mem_1_a_waiter_sees_what_was_before_the_release() {
     check(
@@ -87,7 +83,6 @@ fn mem_1_a_waiter_sees_what_was_before_the_release() {
     );
 }
 
-// Bound 3, < 0.1 s. Fails if the Acquire in `last_attempt` is Relaxed.
 #[test]
 fn mem_1_a_timeout_that_gets_the_lock_after_all_sees_what_was_before_the_release() {
     check_limited(
@@ -102,8 +97,6 @@ fn mem_1_a_timeout_that_gets_the_lock_after_all_sees_what_was_before_the_release
     );
 }
 
-// Bound 3, 0.2 s. Fails if `release_contended` does not wake, or `acquire_asleep` takes the lock
-// without WAITERS.
 #[test]
 fn lock_12_each_of_two_waiters_gets_the_lock() {
     let wait: fn(&Locked) -> _ = |locked| locked.section(Limit::NONE);
@@ -115,7 +108,6 @@ fn lock_12_each_of_two_waiters_gets_the_lock() {
     );
 }
 
-// Bound 3, 0.3 s. Fails if who gives up clears WAITERS.
 #[test]
 fn lock_12_a_timeout_racing_a_release_loses_no_wake() {
     check_limited(
@@ -134,7 +126,6 @@ fn lock_12_a_timeout_racing_a_release_loses_no_wake() {
     );
 }
 
-// Bound 3, 0.3 s. Fails if who gives up clears WAITERS.
 #[test]
 fn lock_12_an_interruption_racing_a_release_loses_no_wake() {
     check_limited(
@@ -153,7 +144,6 @@ fn lock_12_an_interruption_racing_a_release_loses_no_wake() {
     );
 }
 
-// Bound 3, 0.4 s. Fails if `park` returns every interruption.
 #[test]
 fn sig_2_a_signal_does_not_end_a_wait_that_is_not_interruptible() {
     check_limited(
@@ -172,7 +162,6 @@ fn sig_2_a_signal_does_not_end_a_wait_that_is_not_interruptible() {
     );
 }
 
-// Bound 3, < 0.1 s. Fails if `release`, or `release_contended`, loads and then stores.
 #[test]
 fn lock_10_of_two_releases_of_one_acquisition_exactly_one_errs() {
     fn contended() -> Locked {
@@ -189,8 +178,6 @@ fn lock_10_of_two_releases_of_one_acquisition_exactly_one_errs() {
     }
 }
 
-// Bound 3, < 0.1 s. Fails if `release`, or `release_contended`, reads the word again after it has
-// freed the lock.
 #[test]
 fn lock_the_next_owner_may_destroy_it() {
     check(

@@ -40,8 +40,6 @@ impl Left {
     }
 }
 
-// Bound 3, 0.8 s. Fails if `renew` does not wait for another that renews, if it stores `current` for
-// `renewing`, if it does not wake, or if the Release there or the Acquire in `is_current` is Relaxed.
 #[test]
 fn fork_5_one_thread_puts_right_what_a_fork_left_and_the_others_wait() {
     let enter: fn(&Left) = Left::enter;
@@ -50,7 +48,6 @@ fn fork_5_one_thread_puts_right_what_a_fork_left_and_the_others_wait() {
     });
 }
 
-// Bound 3, < 0.1 s. Fails if `renew` takes UNUSED for another process's.
 #[test]
 fn fork_5_what_is_as_new_is_not_put_right() {
     let enter = |left: &Left| {
