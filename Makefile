@@ -22,9 +22,6 @@ load: need ## The server under 5,000 connections, stalled clients, broken input,
 stress: need ## Everything at once for SECS seconds (60), with signals and forks; ARGS="--seed N" and others
 	cargo run --release --example stress -- --secs $(or $(SECS),60) $(ARGS)
 
-loom: need ## The models of the protocols; tests/loom/main.rs says how long they take
-	RUSTFLAGS="--cfg threadbare_model" CARGO_TARGET_DIR=target/loom cargo test --release --test loom
-
 loom: need ## The models of the protocols, and that docs/models.md says what they explored
 	@scripts/need.sh python3
 	scripts/models.py explore

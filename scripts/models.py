@@ -360,6 +360,9 @@ def explore(writes):
 
 def seeded(only=""):
     seeds = read_seeds()
+    chosen = [seed for seed in seeds if only in seed.name]
+    if not chosen:
+        raise Wrong(f"no seed has {only} in its name")
     copy_sources(seeds)
     program = build(COPY)
     models = models_of(program)
@@ -367,9 +370,6 @@ def seeded(only=""):
     nothing = collections.defaultdict(lambda: Run(None, 0, "", 0, ""))
     is_right = compare(table(models, seeds, nothing), is_explored=False)
     passed, failed = int(is_right), int(not is_right)
-    chosen = [seed for seed in seeds if only in seed.name]
-    if not chosen:
-        raise Wrong(f"no seed has {only} in its name")
     # Without a seed the copy is as good as the sources: the quickest model of each part shows it.
     before = seconds_before(models)
     quickest = {heading(model): model for model in sorted(models, key=before.get, reverse=True)}

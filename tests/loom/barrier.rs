@@ -65,7 +65,8 @@ impl Shared {
     fn is_settled(&self) -> bool {
         let is_empty = self.barrier.n_waiting() == 0 && !self.barrier.is_broken();
         let early = (1..self.barrier.parties()).map(|_| self.barrier.arrive());
-        let are_early = early.fold(true, |all, one| all && matches!(one, Arrival::Early(_)));
+        let early: Vec<_> = early.collect(); // all arrive, whatever each of them is
+        let are_early = early.iter().all(|one| matches!(one, Arrival::Early(_)));
         match self.barrier.arrive() {
             Arrival::Last(last) => is_empty && are_early && last.trip().is_ok(),
             Arrival::Early(_) => false,
