@@ -2,10 +2,11 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+use crate::common::this_program;
 use nix::sys::signal::Signal;
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{ExitStatus, Stdio};
 
 /// How a test that was run as a process of its own has ended.
 #[derive(Debug)]
@@ -23,7 +24,7 @@ impl Child {
             body();
             return None;
         }
-        let mut command = Command::new(std::env::current_exe().unwrap());
+        let mut command = this_program();
         command
             .args([test, "--exact", "--nocapture", "--test-threads=1"])
             .env(MARK, "1");
