@@ -1,6 +1,6 @@
 # What CI runs, runnable by hand. `make demo` and `make test` are all that a newcomer needs.
 
-.PHONY: demo test examples load loom bench registry-cost doc lint api api-accept package aarch64 conformance need
+.PHONY: demo test examples load loom bench registry-cost doc lint api api-accept package aarch64 asm asm-check coverage conformance need
 
 demo: need ## A key-value server on threadbare, under a real client
 	scripts/kv-demo.sh
@@ -47,6 +47,15 @@ package: need ## Both crates as they would be published, in target/package, buil
 
 aarch64: need ## The tests on aarch64, under qemu
 	scripts/aarch64.sh
+
+asm: need ## The instructions of the fast paths on each architecture; fails if their barriers are not the intended ones
+	tests/fast_paths/trace.py
+
+asm-check: need ## The same without the listings
+	tests/fast_paths/trace.py check
+
+coverage: need ## Lines and branches that the tests reach; those of src/raw and sys that are not, with docs/coverage.md
+	scripts/coverage.py
 
 conformance: need ## CPython's own tests, in the CPythons that there are
 	tests/conformance/run.py

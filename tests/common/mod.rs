@@ -45,13 +45,20 @@ pub fn after(timeout: Duration) -> Deadline {
     Deadline::after(timeout).unwrap()
 }
 
+/// How long a test waits for what comes at once when all is well; under an emulator, where everything
+/// takes its time, ten times as long.
+pub fn patience(seconds: u64) -> Duration {
+    let is_emulated = std::env::var_os("THREADBARE_EMULATED").is_some();
+    Duration::from_secs(if is_emulated { 10 * seconds } else { seconds })
+}
+
 /// Returns once `condition` holds; panics if it does not within half a minute.
 #[track_caller]
 pub fn until(mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     let mut looks = 0;
     while !condition() {
-        if start.elapsed() > Duration::from_secs(30) {
+        if start.elapsed() > patience(30) {
             let place = Location::caller();
             tell(&format!("what was waited for at {place} did not come"));
             panic!("the state did not come");
@@ -94,7 +101,7 @@ pub fn watchdog() -> Watchdog {
     let test = thread::current().name().unwrap_or("?").to_owned();
     let (leash, leashed) = channel();
     let dog = thread::spawn(move || {
-        let waited = leashed.recv_timeout(Duration::from_secs(60));
+        let waited = leashed.recv_timeout(patience(60));
         if waited == Err(RecvTimeoutError::Timeout) {
             tell(&format!(
                 "the test {test} at {place} hangs; --nocapture may tell more"
