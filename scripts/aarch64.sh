@@ -55,7 +55,7 @@ for features in +crt-static +crt-static,+lse; do
         # Threads in the child of a fork.
         fork | fork_scope | fork_threads | fork_first_start | fork_unprepared | fork_allocator) ;;
         # Not known to pass here: they start thousands of threads or many processes.
-        kv | thread | builder | names | robust | main_thread | exit | trace) ;;
+        kv | thread | builder | names | robust | exit | trace) ;;
         local)
             run --test local "$@" -- --skip local_7_values_are_dropped_after_the_panic \
                 --skip local_11_values_of_the_main --skip local_13_a_first_value \
