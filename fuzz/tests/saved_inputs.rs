@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use threadbare_fuzz::{TARGETS, Target};
 
 /// How many random inputs each target gets, and how long they are at most.
-const RANDOM_INPUTS: u64 = if cfg!(threadbare_model) { 5000 } else { 60 };
+const RANDOM_INPUTS: u64 = if cfg!(threadbare_model) { 20_000 } else { 60 };
 const LONGEST: u64 = if cfg!(threadbare_model) { 1024 } else { 512 };
 
 fn package() -> &'static Path {

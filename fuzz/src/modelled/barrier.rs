@@ -30,8 +30,48 @@ struct Seen {
     passed: Vec<usize>,
     trips: usize,
     actions: usize,
-    /// Whether something was begun that may make others fail.
-    is_disturbed: bool,
+    /// What may have made others fail.
+    disturbances: Vec<Disturbance>,
+    now: usize,
+}
+
+/// A call, and what it may do to others.
+#[derive(Debug)]
+struct Disturbance {
+    effect: Effect,
+    from: usize,
+    /// `None` while it lasts.
+    to: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Effect {
+    /// Fails who is there at the same time, and who comes before the next reset.
+    Breaks,
+    /// Fails who is there at the same time.
+    Resets,
+    None,
+}
+
+impl Seen {
+    fn tick(&mut self) -> usize {
+        self.now += 1;
+        self.now
+    }
+
+    /// Whether a thread that came at `from` may have failed by now.
+    fn excuses(&self, from: usize) -> bool {
+        self.disturbances.iter().any(|disturbance| {
+            let Some(to) = disturbance.to.filter(|to| *to < from) else {
+                return disturbance.effect != Effect::None; // at the same time
+            };
+            let undoes = |other: &Disturbance| {
+                let is_between = other.from > to && other.to.is_some_and(|end| end < from);
+                is_between && other.effect == Effect::Resets
+            };
+            disturbance.effect == Effect::Breaks && !self.disturbances.iter().any(undoes)
+        })
+    }
 }
 
 struct Shared {
@@ -43,8 +83,35 @@ struct Shared {
 }
 
 impl Shared {
-    fn disturb(&self) {
-        self.seen.lock().unwrap().is_disturbed = true;
+    /// Calls `operation`, which may have this effect; whether it had, it returns.
+    fn disturb(&self, effect: Effect, operation: impl FnOnce() -> bool) {
+        let place = {
+            let mut seen = self.seen.lock().unwrap();
+            let (from, to) = (seen.tick(), None);
+            seen.disturbances.push(Disturbance { effect, from, to });
+            seen.disturbances.len() - 1
+        };
+        let had_effect = operation();
+        let mut seen = self.seen.lock().unwrap();
+        let now = seen.tick();
+        seen.disturbances[place].to = Some(now);
+        if !had_effect {
+            seen.disturbances[place].effect = Effect::None;
+        }
+    }
+
+    fn reset(&self) {
+        self.disturb(Effect::Resets, || {
+            self.barrier.reset();
+            true
+        });
+    }
+
+    fn abort(&self) {
+        self.disturb(Effect::Breaks, || {
+            self.barrier.abort();
+            true
+        });
     }
 
     /// What the public type does around the protocol.
@@ -73,12 +140,33 @@ impl Shared {
         passed
     }
 
-    fn pass_and_tell(&self, thread: usize, limit: Limit, panics: bool) {
-        match self.inside.during(thread, (), || self.pass(limit, panics)) {
-            Ok(seat) => self.seen.lock().unwrap().passed[seat as usize] += 1,
-            Err(Failure::Broken) => assert!(self.seen.lock().unwrap().is_disturbed),
+    /// Whether it passed.
+    fn pass_and_tell(&self, thread: usize, limit: Limit, panics: bool) -> bool {
+        let from = self.seen.lock().unwrap().tick();
+        let passed = self.inside.during(thread, (), || self.pass(limit, panics));
+        let mut seen = self.seen.lock().unwrap();
+        match passed {
+            Ok(seat) => seen.passed[seat as usize] += 1,
+            Err(Failure::Broken) => assert!(seen.excuses(from), "since {from}: {seen:?}"),
             Err(Failure::Interrupted) => assert!(limit.interruptible),
         }
+        passed.is_ok()
+    }
+
+    /// Passes with all seats, alone.
+    fn pass_alone(&self) {
+        let parties = self.barrier.parties();
+        let early: Vec<_> = (1..parties).map(|_| self.barrier.arrive()).collect();
+        let are_early = early
+            .iter()
+            .all(|arrival| matches!(arrival, Arrival::Early(_)));
+        assert!(are_early, "the round is not full");
+        let Arrival::Last(last) = self.barrier.arrive() else {
+            panic!("the round is full");
+        };
+        assert_eq!(last.trip(), Ok(parties - 1));
+        let is_new = self.barrier.n_waiting() == 0 && !self.barrier.is_broken();
+        assert!(is_new, "a round leaves nothing to the next one");
     }
 }
 
@@ -86,7 +174,7 @@ impl Stage for Shared {
     type Operation = Operation;
 
     fn new(source: &mut Unstructured) -> arbitrary::Result<Shared> {
-        let parties = source.int_in_range(1..=3)?;
+        let parties = *source.choose(&[1, 2, 2, 3, 3, 3])?;
         Ok(Shared {
             barrier: RawBarrier::new(parties),
             seen: Mutex::new(Seen {
@@ -103,24 +191,22 @@ impl Stage for Shared {
         match *operation {
             Operation::Pass(patience) => {
                 let limit = patience.limit();
-                if !limit.interruptible && !limit.deadline.is_never() {
-                    self.disturb();
+                if limit.interruptible || limit.deadline.is_never() {
+                    self.pass_and_tell(thread, limit, false);
+                } else {
+                    self.disturb(Effect::Breaks, || !self.pass_and_tell(thread, limit, false));
                 }
-                self.pass_and_tell(thread, limit, false);
             }
-            Operation::PassToo => self.pass_and_tell(thread, Limit::NONE, false),
+            Operation::PassToo => {
+                self.pass_and_tell(thread, Limit::NONE, false);
+            }
             Operation::PassWithPanic => {
-                self.disturb();
-                self.pass_and_tell(thread, Limit::NONE, true);
+                self.disturb(Effect::Breaks, || {
+                    !self.pass_and_tell(thread, Limit::NONE, true)
+                });
             }
-            Operation::Reset => {
-                self.disturb();
-                self.barrier.reset();
-            }
-            Operation::Abort => {
-                self.disturb();
-                self.barrier.abort();
-            }
+            Operation::Reset => self.reset(),
+            Operation::Abort => self.abort(),
         }
     }
 
@@ -135,10 +221,9 @@ impl Stage for Shared {
         );
         assert!(inside < barrier.parties(), "a full round lets everybody go");
         alone.with(|| {
-            self.disturb();
-            barrier.abort();
+            self.abort();
             if self.resets_at_once {
-                barrier.reset();
+                self.reset();
             }
         });
     }
@@ -153,18 +238,7 @@ impl Stage for Shared {
             (self.barrier.n_waiting(), self.barrier.is_broken()),
             (0, false)
         );
-        // It works.
-        let early: Vec<_> = (1..self.barrier.parties())
-            .map(|_| self.barrier.arrive())
-            .collect();
-        assert!(
-            early
-                .iter()
-                .all(|arrival| matches!(arrival, Arrival::Early(_)))
-        );
-        let Arrival::Last(last) = self.barrier.arrive() else {
-            panic!("the round is full");
-        };
-        assert_eq!(last.trip(), Ok(self.barrier.parties() - 1));
+        self.pass_alone();
+        self.pass_alone();
     }
 }

@@ -8,7 +8,6 @@ use arbitrary::{Arbitrary, Unstructured};
 use std::collections::{HashSet, VecDeque};
 use std::sync::Mutex;
 use threadbare::raw::condition::RawCondition;
-use threadbare::raw::park::Limit;
 use threadbare::raw::rlock::RawRLock;
 
 /// Plays a program on a condition.
@@ -47,9 +46,10 @@ struct Monitor {
 }
 
 impl Monitor {
-    fn acquire(&self, limit: Limit) -> bool {
+    /// Whether it got the lock.
+    fn acquire(&self, patience: Patience) -> bool {
         let taken = self.lock.try_acquire().expect("nobody holds it so often");
-        taken || self.lock.acquire_contended(limit).is_ok()
+        taken || patience.judge(self.lock.acquire_contended(patience.limit()))
     }
 
     fn release(&self) {
@@ -98,11 +98,11 @@ impl Stage for Monitor {
     }
 
     fn perform(&self, thread: usize, operation: &Operation) {
-        let limit = match *operation {
-            Operation::Enter(patience) => patience.limit(),
-            _ => Limit::NONE,
+        let patience = match *operation {
+            Operation::Enter(patience) => patience,
+            _ => Patience::Endless,
         };
-        if !self.acquire(limit) {
+        if !self.acquire(patience) {
             return;
         }
         match *operation {
@@ -112,7 +112,7 @@ impl Stage for Monitor {
                 is_nested,
             } => {
                 if is_nested {
-                    assert!(self.acquire(Limit::NONE));
+                    assert!(self.acquire(Patience::Endless));
                 }
                 self.wait(thread, patience);
                 if is_nested {
@@ -145,7 +145,7 @@ impl Stage for Monitor {
     }
 
     fn finish(&self) {
-        assert!(self.acquire(Limit::NONE));
+        assert!(self.acquire(Patience::Endless));
         // SAFETY: as in `notify`.
         assert_eq!(unsafe { self.condition.waiting_owned() }, 0);
         self.release();
