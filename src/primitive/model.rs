@@ -4,8 +4,8 @@
 //! There are two checkers. loom (`tests/loom/`) goes through all orders of the steps of a few threads,
 //! and through what their orderings allow to be seen. With `--cfg threadbare_shuttle` it is shuttle
 //! (`fuzz/`): any number of threads, long histories, in orders that are drawn; what is written is seen
-//! at once. Either reports an access to an atomic or a cell after its drop, by whoever owes the object
-//! nothing any more (destroy safety).
+//! at once. Both report an access to an atomic or a cell after its drop, by whoever owes the object
+//! nothing any more (destroy safety); shuttle only as long as nothing else lies in its place.
 //!
 //! The futex keeps its sleepers in one queue under one modelled mutex, the counterpart of the
 //! kernel's hash bucket: the comparison of the word and the queueing are one step for wakers, and
@@ -23,7 +23,10 @@
 //! wake shows as a deadlock where a wait of the fourth kind is left over.
 //!
 //! What it cannot do: wake in an order other than first come, first served (the kernel prefers
-//! real-time threads); wake a thread without ordering its memory behind the waker's.
+//! real-time threads); wake a thread without ordering its memory behind the waker's. Nor can it make a
+//! call that finds nothing to do and orders nothing: the kernel wakes nobody without a look into the
+//! bucket where nobody sleeps, while here who wakes in vain, who finds a word that differs and who times
+//! out have all been at the bucket, one behind the other.
 
 #[cfg(not(threadbare_shuttle))]
 #[path = "model/loom.rs"]

@@ -195,7 +195,8 @@ pub struct List<M> {
     first: *mut Node<M>,
 }
 
-// SAFETY: nodes are reached under the lock; what they carry is `Send` (see `NodeOf::new`).
+// SAFETY: nodes are reached under the lock, and who puts one in promises that others may have what it
+// carries (`link`).
 unsafe impl<M> Send for List<M> {}
 
 impl<M> List<M> {
@@ -209,8 +210,8 @@ impl<M> List<M> {
     /// Puts a node in the list and in its entry.
     ///
     /// # Safety
-    /// The node is in no list, and valid until it is taken out of this one. Its entry is empty and
-    /// the calling thread's.
+    /// The node is in no list. Until it is taken out of this one it is valid, and so is its entry,
+    /// which is empty and the calling thread's. What `M` is may be touched by whoever takes it out.
     pub unsafe fn link(&mut self, node: NonNull<Node<M>>) {
         // SAFETY: valid, and nobody else knows it.
         let this = unsafe { node.as_ref() };
@@ -281,7 +282,8 @@ impl<M> List<M> {
                 chain = node;
             }
             // Also where nobody will look: what is found in a slot is taken for its `Local`'s.
-            // SAFETY: a table is not freed while an entry has a node.
+            // SAFETY: valid while the node is in the list (`link`): a table is not freed while an entry
+            // has a node.
             let entry = unsafe { &*this.entry };
             // Release: pairs with the Acquire in `is_clear_for_good`. It is the last access to the
             // table, which its thread may free once it sees it.

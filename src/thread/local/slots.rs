@@ -215,7 +215,8 @@ pub(super) unsafe fn link<T>(node: Box<NodeOf<T>>) -> NonNull<NodeOf<T>> {
     let slot = node.node.about.slot;
     // SAFETY: not null, as it came out of a box.
     let node = unsafe { NonNull::new_unchecked(Box::into_raw(node)) };
-    // SAFETY: in a box until it is taken out; the rest is the caller's promise.
+    // SAFETY: in a box until it is taken out, and its table is kept while it is in its entry; what it
+    // carries is `Send` (`NodeOf::new`). The rest is the caller's promise.
     lists(slot).with(|lists| unsafe { lists.of(slot).link(node.cast()) });
     node
 }
