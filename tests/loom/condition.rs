@@ -2,7 +2,9 @@
 
 use crate::model::{Data, Doomed, INTERRUPTIBLE, SOON, check, check_limited, check_spurious};
 use crate::rlock;
+use threadbare::primitive::set_fork_generation;
 use threadbare::raw::condition::RawCondition;
+use threadbare::raw::event::RawEvent;
 use threadbare::raw::lock::RawLock;
 use threadbare::raw::park::{GaveUp, Limit};
 use threadbare::raw::rlock::RawRLock;
@@ -448,6 +450,48 @@ mod shared {
                 |model| Balance::Got(model.wait_once(SOON)),
             ],
             |_, _| {},
+        );
+    }
+
+    /// A thread forks while it waits, as a signal handler may. In the child its waiter is still
+    /// there, in a queue that is the parent's.
+    #[test]
+    fn fork_5_in_a_child_a_notify_reaches_who_waits_there_and_no_waiter_of_the_parent() {
+        struct Forking {
+            model: Model<Shared>,
+            is_child: RawEvent,
+            is_over: RawEvent,
+        }
+        check_spurious(
+            3,
+            || {
+                set_fork_generation(0);
+                Forking {
+                    model: Model::new(),
+                    is_child: RawEvent::new(),
+                    is_over: RawEvent::new(),
+                }
+            },
+            [
+                |forking: &Forking| {
+                    let fork = || {
+                        set_fork_generation(1);
+                        forking.is_child.set();
+                        forking.model.next_stage(1);
+                        forking.is_over.wait(Limit::NONE).unwrap();
+                        Err(())
+                    };
+                    let Shared(_, condition) = &forking.model.monitor;
+                    let waited = condition.wait_shared(fork, || unreachable!(), Limit::NONE);
+                    assert_eq!(waited, Err(()));
+                },
+                |forking| {
+                    forking.is_child.wait(Limit::NONE).unwrap();
+                    forking.model.wait_for_stage(1);
+                    forking.is_over.set();
+                },
+            ],
+            |forking, _| assert!(forking.model.is_settled()),
         );
     }
 
