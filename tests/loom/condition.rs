@@ -2,6 +2,7 @@
 
 use crate::model::{Data, Doomed, INTERRUPTIBLE, SOON, check, check_limited, check_spurious};
 use crate::rlock;
+use std::cell::Cell;
 use threadbare::primitive::set_fork_generation;
 use threadbare::raw::condition::RawCondition;
 use threadbare::raw::event::RawEvent;
@@ -460,7 +461,6 @@ mod shared {
         struct Forking {
             model: Model<Shared>,
             is_child: RawEvent,
-            is_over: RawEvent,
         }
         check_spurious(
             3,
@@ -469,29 +469,35 @@ mod shared {
                 Forking {
                     model: Model::new(),
                     is_child: RawEvent::new(),
-                    is_over: RawEvent::new(),
                 }
             },
             [
-                |forking: &Forking| {
+                |Forking { model, is_child }: &Forking| {
+                    let counts = Cell::new((0, 0));
+                    // Nothing in here panics: that would end the process.
                     let fork = || {
                         set_fork_generation(1);
-                        forking.is_child.set();
-                        forking.model.next_stage(1);
-                        forking.is_over.wait(Limit::NONE).unwrap();
+                        is_child.set();
+                        model.monitor.acquire();
+                        model.stage.add(1);
+                        counts.set((model.monitor.notify(1), model.came.get()));
+                        model.monitor.release();
                         Err(())
                     };
-                    let Shared(_, condition) = &forking.model.monitor;
+                    let Shared(_, condition) = &model.monitor;
                     let waited = condition.wait_shared(fork, || unreachable!(), Limit::NONE);
-                    assert_eq!(waited, Err(()));
+                    let (notified, came) = counts.get();
+                    assert_eq!((waited, notified), (Err(()), came as usize));
                 },
-                |forking| {
-                    forking.is_child.wait(Limit::NONE).unwrap();
-                    forking.model.wait_for_stage(1);
-                    forking.is_over.set();
+                |Forking { model, is_child }| {
+                    is_child.wait(Limit::NONE).unwrap();
+                    model.wait_in_line();
                 },
             ],
-            |forking, _| assert!(forking.model.is_settled()),
+            |Forking { model, .. }, _| {
+                assert_eq!(model.returned.get(), model.came.get());
+                assert!(model.is_settled());
+            },
         );
     }
 
