@@ -36,7 +36,8 @@ struct Packet<P> {
 //   taken by then; its memory is there, since the thread cannot be joined before `start` has returned.
 // - After REFUSED the thread touches nothing, and the join orders its end before the packet is taken.
 //
-// There is no model of this: it would be one of a copy, and has no more orders than these.
+// There is no model of this. The primitives that models replace lie above this crate, so it would be
+// one of a copy.
 const SHUT: u32 = 0;
 const OPEN: u32 = 1;
 const REFUSED: u32 = 2;
