@@ -1,6 +1,6 @@
 # What CI runs, runnable by hand. `make demo` and `make test` are all that a newcomer needs.
 
-.PHONY: demo test examples load stress loom bench registry-cost doc lint api api-accept package aarch64 conformance tsan asan models seeded fuzz fuzz-saved need
+.PHONY: demo test examples load stress loom bench registry-cost doc lint api api-accept package aarch64 conformance tsan asan models seeded fuzz fuzz-saved asm asm-check coverage need
 
 demo: need ## A key-value server on threadbare, under a real client
 	scripts/kv-demo.sh
@@ -65,6 +65,15 @@ tsan: need ## The tests under ThreadSanitizer; TESTS="lib lock event" runs only 
 
 asan: need ## The tests under AddressSanitizer and LeakSanitizer; TESTS as for tsan
 	scripts/sanitize.sh asan $(TESTS)
+
+asm: need ## The instructions of the fast paths on each architecture; fails if their barriers are not the intended ones
+	tests/fast_paths/trace.py
+
+asm-check: need ## The same without the listings
+	tests/fast_paths/trace.py check
+
+coverage: need ## Lines and branches that the tests reach; those of src/raw and sys that are not, with docs/coverage.md
+	scripts/coverage.py
 
 conformance: need ## CPython's own tests, in the CPythons that there are
 	tests/conformance/run.py

@@ -120,6 +120,11 @@
 
 // docs.rs names the feature that an item needs, which takes a nightly compiler.
 #![cfg_attr(docsrs, feature(doc_cfg), doc(auto_cfg(hide(threadbare_model))))]
+// Under the models the protocols are public, but nobody's to use.
+#![cfg_attr(
+    threadbare_model,
+    allow(clippy::new_without_default, reason = "see above")
+)]
 
 #[cfg(not(threadbare_model))]
 mod barrier;

@@ -11,12 +11,12 @@
 
 mod common;
 
-use common::{patience, until};
+use common::{patience, this_program, until};
 use nix::libc;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
 use std::cell::Cell;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use threadbare::{
@@ -70,7 +70,7 @@ impl Case {
 
     /// Runs the case in a process of its own; what is wrong with how that ended.
     fn check(&self) -> Result<(), String> {
-        let ended = Command::new(std::env::current_exe().unwrap())
+        let ended = this_program()
             .env(MARK, self.name)
             .env_remove("RUST_BACKTRACE")
             .output()

@@ -33,9 +33,23 @@ fn program() -> PathBuf {
     program
 }
 
+/// What starts it: the program, behind an emulator where this test runs under one.
+fn command_line() -> Vec<String> {
+    let emulator = std::env::var("THREADBARE_EMULATED").ok();
+    let program = program().to_str().unwrap().to_owned();
+    emulator.into_iter().chain([program]).collect()
+}
+
+fn start(arguments: &[&str]) -> Result<Server, String> {
+    let command = command_line();
+    let words: Vec<_> = command.iter().map(String::as_str).collect();
+    let (program, behind) = words.split_first().unwrap();
+    Server::start(Path::new(program), &[behind, arguments].concat())
+}
+
 /// A server and a client of it.
 fn serve(arguments: &[&str]) -> (Server, Client) {
-    let server = Server::start(&program(), arguments).unwrap();
+    let server = start(arguments).unwrap();
     let client = Client::connect(server.address).unwrap();
     (server, client)
 }
@@ -43,8 +57,8 @@ fn serve(arguments: &[&str]) -> (Server, Client) {
 /// A server under a limit of the shell.
 fn serve_limited(test: &str, limit: &str, arguments: &[&str]) -> Server {
     let script = Log::new(test);
-    let program = program();
-    let text = format!("{limit}\nexec \"{}\" \"$@\"\n", program.display());
+    let command = command_line().join("\" \"");
+    let text = format!("{limit}\nexec \"{command}\" \"$@\"\n");
     fs::write(&script.0, text).unwrap();
     let arguments = [&[script.0.to_str().unwrap()], arguments].concat();
     Server::start(Path::new("sh"), &arguments).unwrap()
@@ -627,7 +641,7 @@ fn an_incomplete_last_record_is_cut_off_and_a_broken_one_in_the_middle_is_an_err
     let mut file = OpenOptions::new().append(true).open(&log.0).unwrap();
     file.write_all(b"*1\r\n$7\r\nNOTHING\r\n").unwrap();
     file.write_all(&command(&[b"SET", b"d", b"4"])).unwrap();
-    assert!(Server::start(&program(), &["--log", log.0.to_str().unwrap()]).is_err());
+    assert!(start(&["--log", log.0.to_str().unwrap()]).is_err());
 }
 
 #[test]
@@ -635,7 +649,7 @@ fn a_log_has_one_server() {
     let _watchdog = watchdog();
     let log = Log::new("shared");
     let (_server, _client) = log.serve();
-    assert!(Server::start(&program(), &["--log", log.0.to_str().unwrap()]).is_err());
+    assert!(start(&["--log", log.0.to_str().unwrap()]).is_err());
 }
 
 #[test]

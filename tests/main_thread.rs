@@ -1,16 +1,15 @@
 //! What holds in a program's real main thread (MAIN-1, MAIN-2, MOD-7, THR-5): each check is a process
 //! of its own, since libtest runs tests in other threads.
 
-use std::process::{Command, ExitCode};
-
-#[cfg(threadbare_model)]
-const CHECKS: [(&str, fn()); 0] = [];
-
 #[cfg(not(threadbare_model))]
 mod common;
 #[cfg(not(threadbare_model))]
-use checks::CHECKS;
+use {checks::CHECKS, common::this_program, std::process::ExitCode};
 
+#[cfg(threadbare_model)]
+fn main() {}
+
+#[cfg(not(threadbare_model))]
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let [mark, name] = &arguments[..] {
@@ -27,8 +26,7 @@ fn main() -> ExitCode {
         if filter.is_some_and(|part| !name.contains(part.as_str())) {
             continue;
         }
-        let program = std::env::current_exe().expect("a name of this program");
-        let ended = Command::new(program).args(["--run", name]).status();
+        let ended = this_program().args(["--run", name]).status();
         let ok = ended.is_ok_and(|status| status.success());
         println!("test {name} ... {}", if ok { "ok" } else { "FAILED" });
         failed += u8::from(!ok);

@@ -109,3 +109,16 @@ fn park_checked(
         }
     }
 }
+
+#[cfg(all(test, not(threadbare_model)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_tells_all_that_ends_a_wait() {
+        let check = || true;
+        let limit = Limit::checked(Deadline::NEVER, &check);
+        let told = "Limit { deadline: Deadline(never), interruptible: true, is_checked: true }";
+        assert_eq!(format!("{limit:?}"), told);
+    }
+}

@@ -110,3 +110,18 @@ impl RawToken {
 fn wake(word: Address) {
     futex_wake(word, 1);
 }
+
+#[cfg(all(test, not(threadbare_model)))]
+mod tests {
+    use super::*;
+    use crate::primitive::Deadline;
+
+    #[test]
+    fn a_token_that_is_given_is_taken_although_the_time_is_up() {
+        let (token, passed) = (RawToken::new(), Limit::until(Deadline::now()));
+        assert_eq!(token.wait_contended(passed), Err(GaveUp::TimedOut));
+        token.give();
+        assert_eq!(token.wait_contended(passed), Ok(()));
+        assert!(!token.take(), "it was taken once");
+    }
+}

@@ -307,6 +307,7 @@ pub fn enumerate() -> Vec<Thread> {
 /// assert_ne!(thread.ident(), Some(get_ident()));
 /// # Ok::<(), threadbare::Error>(())
 /// ```
+#[inline]
 #[must_use]
 pub fn get_ident() -> u64 {
     thread_token()
@@ -320,6 +321,7 @@ pub fn get_ident() -> u64 {
 /// ```
 /// assert_eq!(threadbare::get_native_id(), threadbare::get_native_id());
 /// ```
+#[inline]
 #[must_use]
 pub fn get_native_id() -> u32 {
     tid::gettid()

@@ -135,6 +135,15 @@ mod tests {
     }
 
     #[test]
+    fn a_point_is_shown_in_seconds() {
+        let point = Deadline {
+            nanos: 3 * NANOS_PER_SEC + 70,
+        };
+        assert_eq!(format!("{point:?}"), "Deadline(3.000000070 s)");
+        assert_eq!(format!("{:?}", Deadline::NEVER), "Deadline(never)");
+    }
+
+    #[test]
     fn the_kernel_accepts_each_point_as_a_timespec() {
         for point in [Deadline { nanos: 0 }, Deadline::now(), Deadline::NEVER] {
             let spec = point.timespec();

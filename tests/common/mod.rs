@@ -17,6 +17,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::io::{Write, stderr};
 use std::ops::Deref;
 use std::panic::Location;
+use std::process::Command;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::Ordering::{Acquire as AcquireOrder, Relaxed, Release};
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize};
@@ -46,7 +47,7 @@ pub fn after(timeout: Duration) -> Deadline {
 }
 
 /// How much longer than usual things may take before they count as hanging: whoever runs the tests
-/// on something slow says so (`scripts/sanitize.sh`).
+/// on something slow says so (`scripts/sanitize.sh`, `scripts/aarch64.sh`).
 pub fn patience() -> u32 {
     /// 0 until it is known. Not a cell of std's: a fork may come while it is filled.
     static FACTOR: AtomicU32 = AtomicU32::new(0);
@@ -304,6 +305,17 @@ pub fn is_being_joined() -> bool {
 pub fn tells_futexes() -> bool {
     std::env::var_os("THREADBARE_EMULATED").is_none()
         && fs::read_to_string("/proc/thread-self/syscall").is_ok()
+}
+
+/// A command that runs this test program anew; where it is emulated, by its emulator too.
+pub fn this_program() -> Command {
+    let program = std::env::current_exe().unwrap();
+    let Some(emulator) = std::env::var_os("THREADBARE_EMULATED") else {
+        return Command::new(program);
+    };
+    let mut command = Command::new(emulator);
+    command.arg(program);
+    command
 }
 
 /// Wakes whoever sleeps on the word at `address`, for no reason.

@@ -4,7 +4,7 @@
     run.py [INTERPRETER ...]
 
 Without arguments it takes the CPythons of the versions below that it finds on the path and in
-pyenv, one of each version. `--find` only says which.
+pyenv, one of each version; with `--ends` the oldest and the newest of them. `--find` only says which.
 """
 
 import glob
@@ -106,7 +106,10 @@ def run(*command):
 def main():
     arguments = sys.argv[1:]
     only_find = arguments == ["--find"]
-    found = find(arguments if arguments and not only_find else candidates())
+    only_ends = arguments == ["--ends"]
+    found = find(arguments if arguments and not (only_find or only_ends) else candidates())
+    if only_ends:
+        found = [*found[:1], *found[1:][-1:]]
     for version, interpreter in found:
         print("found CPython {}.{}.{}: {}".format(*version, interpreter), flush=True)
     if only_find or not found:

@@ -1,0 +1,111 @@
+//! Walks every fast path, each in a function of its own, for `trace.py` to look at.
+//!
+//! Each is called twice: the first call may have things to do that come once per thread or process.
+//! Nobody else is there, so what runs is the path without contention.
+
+use std::hint::black_box;
+use threadbare::{
+    Barrier, Condition, Condvar, Event, Local, Lock, Monitor, MonitorGuard, Mutex, MutexGuard,
+    RLock, Semaphore,
+};
+
+/// Functions under their own names in the program, none of them inlined.
+macro_rules! paths {
+    ($(fn $name:ident($($argument:ident: $type:ty),*) $(-> $returns:ty)? $body:block)*) => {
+        $(
+            // SAFETY: no library of the program has such a name.
+            #[unsafe(no_mangle)]
+            #[inline(never)]
+            pub fn $name($($argument: $type),*) $(-> $returns)? $body
+        )*
+    };
+}
+
+paths! {
+    fn lock_acquire(lock: &Lock) { lock.acquire(); }
+    fn lock_release(lock: &Lock) -> bool { lock.release().is_ok() }
+    fn rlock_acquire(lock: &RLock) { lock.acquire(); }
+    // Not as the others, or the compiler makes them one function.
+    fn rlock_acquire_again(lock: &RLock) -> &RLock { lock.acquire(); lock }
+    fn rlock_release_inner(lock: &RLock) -> bool { lock.release().is_err() }
+    fn rlock_release(lock: &RLock) -> bool { lock.release().is_ok() }
+    fn mutex_lock(mutex: &Mutex<u32>) -> MutexGuard<'_, u32> { mutex.lock() }
+    fn mutex_unlock(guard: MutexGuard<'_, u32>) { drop(guard); }
+    fn monitor_lock(monitor: &Monitor<u32>) -> MonitorGuard<'_, u32> { monitor.lock() }
+    fn monitor_notify_one(guard: &MonitorGuard<'_, u32>) -> bool { guard.notify_one() }
+    fn monitor_unlock(guard: MonitorGuard<'_, u32>) { drop(guard); }
+    fn condition_notify_one(condition: &Condition) -> bool { condition.notify_one() == Ok(0) }
+    fn condition_notify_one_lock(condition: &Condition<Lock>) -> bool {
+        condition.notify_one() == Ok(0)
+    }
+    fn condvar_notify_one(condvar: &Condvar) -> bool { condvar.notify_one() }
+    fn semaphore_acquire(semaphore: &Semaphore) { semaphore.acquire(); }
+    fn semaphore_release(semaphore: &Semaphore) -> bool { semaphore.release().is_ok() }
+    fn event_is_set(event: &Event) -> bool { event.is_set() }
+    fn event_set(event: &Event) { event.set(); }
+    fn event_wait(event: &Event) { event.wait(); }
+    fn event_clear(event: &Event) { event.clear(); }
+    fn barrier_wait(barrier: &Barrier) -> bool { barrier.wait() == Ok(0) }
+    fn local_with(local: &Local<u32>) -> u32 { local.with(|number| *number) }
+    fn get_ident() -> u64 { threadbare::get_ident() }
+    fn get_native_id() -> u32 { threadbare::get_native_id() }
+}
+
+fn main() {
+    let (lock, rlock, mutex, monitor) = (
+        black_box(Lock::new()),
+        black_box(RLock::new()),
+        black_box(Mutex::new(0)),
+        black_box(Monitor::new(0)),
+    );
+    let (condition, condition_lock, condvar) = (
+        black_box(Condition::new()),
+        black_box(Condition::with_lock(Lock::new())),
+        black_box(Condvar::new()),
+    );
+    let (semaphore, event, barrier) = (
+        black_box(Semaphore::new(1)),
+        black_box(Event::new()),
+        black_box(Barrier::new(1)),
+    );
+    let local: Local<u32> = black_box(Local::new(|| 7));
+    // Where the program was loaded.
+    println!("lock_acquire {:p}", lock_acquire as fn(&Lock));
+    for _ in 0..2 {
+        lock_acquire(&lock);
+        assert!(lock_release(&lock));
+
+        rlock_acquire(&rlock);
+        rlock_acquire_again(&rlock);
+        assert!(!rlock_release_inner(&rlock));
+        assert!(rlock_release(&rlock));
+
+        mutex_unlock(mutex_lock(&mutex));
+
+        let guard = monitor_lock(&monitor);
+        assert!(!monitor_notify_one(&guard));
+        monitor_unlock(guard);
+
+        condition.acquire();
+        assert!(condition_notify_one(&condition));
+        assert_eq!(condition.release(), Ok(()));
+        condition_lock.acquire();
+        assert!(condition_notify_one_lock(&condition_lock));
+        assert_eq!(condition_lock.release(), Ok(()));
+        assert!(!condvar_notify_one(&condvar));
+
+        semaphore_acquire(&semaphore);
+        assert!(semaphore_release(&semaphore));
+
+        event_set(&event);
+        assert!(event_is_set(&event));
+        event_wait(&event);
+        event_clear(&event);
+
+        assert!(barrier_wait(&barrier));
+
+        assert_eq!(local_with(&local), 7);
+        assert_ne!(get_ident(), 0);
+        assert_eq!(get_native_id(), std::process::id());
+    }
+}
