@@ -18,7 +18,26 @@ struct Packet<P> {
     value: P,
 }
 
-/// The gate's states: the new thread waits there, may go on, or has to end.
+// The gate's states: the new thread waits there, may go on, or has to end.
+//
+//   SHUT  --settings applied-->  OPEN       the thread takes the packet
+//   SHUT  --refused-->           REFUSED    the thread ends, `start` joins it and takes the packet
+//
+// The gate is shut only for a thread with settings that are applied from outside; else it is OPEN from
+// the start, and pthread_create orders the packet before the thread. One thread writes it, once, and
+// one waits for that:
+//
+// - The store (Release) pairs with the load that ends the wait (Acquire). All that `start` does to
+//   the packet and to the thread by its handle is before it, and the thread takes the packet, the
+//   gate in it included, after. So no access there is concurrent.
+// - No wake is lost: the kernel compares the word with SHUT in one step with going to sleep, and the
+//   store is before the wake. A thread that wakes for no reason looks again.
+// - After the store `start` uses the gate's address only, for the wake. The packet may have been
+//   taken by then; its memory is there, since the thread cannot be joined before `start` has returned.
+// - After REFUSED the thread touches nothing, and the join orders its end before the packet is taken.
+//
+// There is no model of this. The primitives that models replace lie above this crate, so it would be
+// one of a copy.
 const SHUT: u32 = 0;
 const OPEN: u32 = 1;
 const REFUSED: u32 = 2;
@@ -112,7 +131,7 @@ pub unsafe fn start<P: Send + 'static>(
     let gate = unsafe { &raw const (*place).gate };
     let state = if applied.is_ok() { OPEN } else { REFUSED };
     // SAFETY: as above. Release: pairs with the Acquire in `trampoline`, so that the thread takes
-    // the packet after this. It may be gone afterwards; the wake uses the address only.
+    // the packet after this. It may have taken it afterwards; the wake uses the address only.
     unsafe { (*gate).store(state, Release) };
     futex::wake(gate, 1);
     let Err(errno) = applied else {

@@ -22,7 +22,11 @@ impl Shared {
 
     /// What the public type does around the protocol, with an action.
     fn pass_with(&self, limit: Limit, action: impl FnOnce()) -> Passed {
-        let last = match self.barrier.arrive() {
+        self.go_on(self.barrier.arrive(), limit, action)
+    }
+
+    fn go_on(&self, arrival: Arrival<'_>, limit: Limit, action: impl FnOnce()) -> Passed {
+        let last = match arrival {
             Arrival::Last(last) => last,
             Arrival::Early(early) => match self.barrier.wait(early, limit)? {
                 Waited::Last(last) => last,
@@ -31,6 +35,13 @@ impl Shared {
         };
         last.act(action);
         last.trip()
+    }
+
+    /// Does `what` between arrival and wait.
+    fn pass_having_done(&self, what: fn(&RawBarrier)) -> Passed {
+        let arrival = self.barrier.arrive();
+        what(&self.barrier);
+        self.go_on(arrival, Limit::NONE, || self.data[0].add(1))
     }
 
     /// With an action that must be alone.
@@ -415,6 +426,53 @@ fn bar_18_an_interruption_of_who_is_too_many_racing_a_reset_leaves_nobody_behind
             },
         ],
         |shared, _| assert!(shared.is_settled()),
+    );
+}
+
+/// For three parties: one may time out, one may be interrupted, and one does `what` between its
+/// arrival and its wait. Returns whether all passed; if not, none did.
+fn all_or_none(shared: &Shared, passed: [Passed; 3]) -> bool {
+    assert_ne!(passed[0], Err(Failure::Interrupted));
+    assert_ne!(passed[2], Err(Failure::Interrupted));
+    let through = passed.iter().filter(|passed| passed.is_ok()).count();
+    assert!(through == 0 || through == 3 && shared.actions() == 1);
+    through == 3
+}
+
+#[test]
+fn bar_12_and_18_an_abort_beside_an_interruption_and_a_timeout_leaves_it_broken() {
+    check_limited(
+        2,
+        || Shared::with(3),
+        [
+            |shared: &Shared| shared.pass(SOON),
+            |shared| shared.pass(INTERRUPTIBLE),
+            |shared| shared.pass_having_done(RawBarrier::abort),
+        ],
+        |shared, passed| {
+            // An action may have run, and then the abort was quicker than the trip.
+            all_or_none(shared, passed);
+            assert!(shared.is_settled_and_was(true) && shared.actions() <= 1);
+        },
+    );
+}
+
+#[test]
+fn bar_11_and_18_a_reset_beside_an_interruption_and_a_timeout_leaves_nobody_behind() {
+    check_limited(
+        2,
+        || Shared::with(3),
+        [
+            |shared: &Shared| shared.pass(SOON),
+            |shared| shared.pass(INTERRUPTIBLE),
+            |shared| shared.pass_having_done(RawBarrier::reset),
+        ],
+        |shared, passed| {
+            let all = all_or_none(shared, passed);
+            assert_eq!(shared.actions(), u32::from(all));
+            shared.barrier.reset();
+            assert!(shared.is_settled());
+        },
     );
 }
 

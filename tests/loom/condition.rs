@@ -2,7 +2,10 @@
 
 use crate::model::{Data, Doomed, INTERRUPTIBLE, SOON, check, check_limited, check_spurious};
 use crate::rlock;
+use std::cell::Cell;
+use threadbare::primitive::set_fork_generation;
 use threadbare::raw::condition::RawCondition;
+use threadbare::raw::event::RawEvent;
 use threadbare::raw::lock::RawLock;
 use threadbare::raw::park::{GaveUp, Limit};
 use threadbare::raw::rlock::RawRLock;
@@ -448,6 +451,53 @@ mod shared {
                 |model| Balance::Got(model.wait_once(SOON)),
             ],
             |_, _| {},
+        );
+    }
+
+    /// A thread forks while it waits, as a signal handler may. In the child its waiter is still
+    /// there, in a queue that is the parent's.
+    #[test]
+    fn fork_5_in_a_child_a_notify_reaches_who_waits_there_and_no_waiter_of_the_parent() {
+        struct Forking {
+            model: Model<Shared>,
+            is_child: RawEvent,
+        }
+        check_spurious(
+            3,
+            || {
+                set_fork_generation(0);
+                Forking {
+                    model: Model::new(),
+                    is_child: RawEvent::new(),
+                }
+            },
+            [
+                |Forking { model, is_child }: &Forking| {
+                    let counts = Cell::new((0, 0));
+                    // Nothing in here panics: that would end the process.
+                    let fork = || {
+                        set_fork_generation(1);
+                        is_child.set();
+                        model.monitor.acquire();
+                        model.stage.add(1);
+                        counts.set((model.monitor.notify(1), model.came.get()));
+                        model.monitor.release();
+                        Err(())
+                    };
+                    let Shared(_, condition) = &model.monitor;
+                    let waited = condition.wait_shared(fork, || unreachable!(), Limit::NONE);
+                    let (notified, came) = counts.get();
+                    assert_eq!((waited, notified), (Err(()), came as usize));
+                },
+                |Forking { model, is_child }| {
+                    is_child.wait(Limit::NONE).unwrap();
+                    model.wait_in_line();
+                },
+            ],
+            |Forking { model, .. }, _| {
+                assert_eq!(model.returned.get(), model.came.get());
+                assert!(model.is_settled());
+            },
         );
     }
 

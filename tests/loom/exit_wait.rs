@@ -117,3 +117,18 @@ fn exit_2_the_end_waits_for_a_thread_and_for_the_one_that_it_starts() {
         |_, _| {},
     );
 }
+
+#[test]
+fn exit_2_a_thread_is_not_missed_whose_starter_is_joined_by_another_meanwhile() {
+    check(
+        3,
+        Process::new,
+        [Process::exit, |process| {
+            // Both threads and who joins the first: one after the other, as far as it matters.
+            process.run_first();
+            process.records[0].join(Limit::NONE).unwrap();
+            process.run_second();
+        }],
+        |_, _| {},
+    );
+}

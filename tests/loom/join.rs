@@ -269,7 +269,7 @@ impl Left {
 }
 
 #[test]
-fn thr_a_thread_that_nobody_joins_is_reaped_once() {
+fn thr_20_a_thread_that_nobody_joins_is_reaped_once() {
     check(
         3,
         Left::new,

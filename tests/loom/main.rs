@@ -22,6 +22,7 @@
 //!   have passed on entry.
 //! - Kernel threads, their stacks and the registry: the models of the join and of the wait at the
 //!   end of the process have stand-ins of them, around the real claim, list of the ended and loop.
+//! - The gate at which a new thread waits for its settings: `sys/src/pthread.rs` argues its orders.
 //! - Releases and notifies that wake more than one thread themselves: `WAKES` is 1 here.
 #![cfg(all(threadbare_model, not(threadbare_shuttle)))]
 

@@ -117,7 +117,7 @@ impl Held {
 #[test]
 fn fork_5_a_lock_that_a_vanished_thread_held_is_freed_once() {
     let section: fn(&Held) = Held::section;
-    check_spurious(2, Held::new, [section; 3], |held, _| {
+    check_spurious(3, Held::new, [section; 3], |held, _| {
         assert_eq!((held.renewed.get(), held.data.get()), (1, 3));
     });
 }

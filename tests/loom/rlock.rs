@@ -221,7 +221,7 @@ fn lock_the_next_owner_may_destroy_what_was_released_whatever_the_depth() {
 #[test]
 fn rlock_3_an_interruption_racing_a_release_loses_no_wake() {
     check_limited(
-        2,
+        3,
         Locked::held,
         [
             |locked: &Locked| {

@@ -259,7 +259,7 @@ fn semaphore_the_last_of_two_that_one_release_lets_go_may_destroy_it() {
         }
     };
     check(
-        2,
+        3,
         || Counted {
             shared: Doomed::new(Shared::with(0)),
             through: loom::sync::atomic::AtomicU32::new(0),
