@@ -49,6 +49,27 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
+/// Notes that what it is in has been dropped.
+#[derive(Debug)]
+struct Life(AtomicBool);
+
+impl Life {
+    const fn new() -> Life {
+        Life(AtomicBool::new(true))
+    }
+
+    #[track_caller]
+    fn check(&self) {
+        assert!(self.0.load(Relaxed), "an access after the drop");
+    }
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        self.0.store(false, Relaxed);
+    }
+}
+
 /// See the real `Word`.
 pub trait Word {
     /// What the kernel would compare.

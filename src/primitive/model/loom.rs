@@ -1,26 +1,28 @@
 //! loom: every order of the steps, up to a bound.
 
-use super::Budget;
+use super::{Budget, Life};
 use std::cell::Cell;
 use std::ops::Deref;
 
 macro_rules! atomics {
     ($($name:ident of $value:ty),*) => {$(
-        /// loom's, but dropping it counts as a write.
+        /// loom's, but dropping it counts as a write, and nothing may come after that.
         #[derive(Debug)]
-        pub struct $name(loom::sync::atomic::$name);
+        pub struct $name(loom::sync::atomic::$name, Life);
 
         impl $name {
             /// An atomic that holds `value`.
             pub fn new(value: $value) -> $name {
-                $name(loom::sync::atomic::$name::new(value))
+                $name(loom::sync::atomic::$name::new(value), Life::new())
             }
         }
 
         impl Deref for $name {
             type Target = loom::sync::atomic::$name;
 
+            #[track_caller]
             fn deref(&self) -> &Self::Target {
+                self.1.check();
                 &self.0
             }
         }
@@ -36,21 +38,23 @@ macro_rules! atomics {
 }
 atomics!(AtomicU32 of u32, AtomicU64 of u64);
 
-/// loom's, but dropping it counts as a write.
+/// loom's, but dropping it counts as a write, and nothing may come after that.
 #[derive(Debug)]
-pub struct UnsafeCell<T>(loom::cell::UnsafeCell<T>);
+pub struct UnsafeCell<T>(loom::cell::UnsafeCell<T>, Life);
 
 impl<T> UnsafeCell<T> {
     /// A cell that holds `value`.
     pub fn new(value: T) -> UnsafeCell<T> {
-        UnsafeCell(loom::cell::UnsafeCell::new(value))
+        UnsafeCell(loom::cell::UnsafeCell::new(value), Life::new())
     }
 }
 
 impl<T> Deref for UnsafeCell<T> {
     type Target = loom::cell::UnsafeCell<T>;
 
+    #[track_caller]
     fn deref(&self) -> &Self::Target {
+        self.1.check();
         &self.0
     }
 }

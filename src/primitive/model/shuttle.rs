@@ -4,6 +4,7 @@
 //! comes from the scheduler, so that a run can be repeated; where it draws nothing but zeroes, the
 //! futex is kind.
 
+use super::Life;
 use shuttle::rand::{RngCore, thread_rng};
 use std::cell::Cell;
 use std::sync::atomic::{self, Ordering, Ordering::Relaxed};
@@ -17,27 +18,6 @@ fn step() {
 /// Whether what happens once in so many times happens now.
 fn happens_once_in(times: u64) -> bool {
     thread_rng().next_u64() % times == times - 1
-}
-
-/// Notes that what it is in has been dropped.
-#[derive(Debug)]
-struct Life(atomic::AtomicBool);
-
-impl Life {
-    const fn new() -> Life {
-        Life(atomic::AtomicBool::new(true))
-    }
-
-    #[track_caller]
-    fn check(&self) {
-        assert!(self.0.load(Relaxed), "an access after the drop");
-    }
-}
-
-impl Drop for Life {
-    fn drop(&mut self) {
-        self.0.store(false, Relaxed);
-    }
 }
 
 macro_rules! atomics {
