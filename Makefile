@@ -1,6 +1,6 @@
 # What CI runs, runnable by hand. `make demo` and `make test` are all that a newcomer needs.
 
-.PHONY: demo test examples load loom bench registry-cost doc lint api api-accept package aarch64 tsan asan conformance need
+.PHONY: demo test examples load stress loom bench registry-cost doc lint api api-accept package aarch64 conformance tsan asan models seeded fuzz fuzz-saved need
 
 demo: need ## A key-value server on threadbare, under a real client
 	scripts/kv-demo.sh
@@ -19,8 +19,23 @@ examples: need ## The small examples, one after the other; each checks itself
 load: need ## The server under 5,000 connections, stalled clients, broken input, signals
 	scripts/kv-load.sh
 
+stress: need ## Everything at once for SECS seconds (60), with signals and forks; ARGS="--seed N" and others
+	cargo run --release --example stress -- --secs $(or $(SECS),60) $(ARGS)
+
 loom: need ## The models of the protocols; tests/loom/main.rs says how long they take
 	RUSTFLAGS="--cfg threadbare_model" CARGO_TARGET_DIR=target/loom cargo test --release --test loom
+
+loom: need ## The models of the protocols, and that docs/models.md says what they explored
+	@scripts/need.sh python3
+	scripts/models.py explore
+
+models: need ## The same, and writes docs/models.md
+	@scripts/need.sh python3
+	scripts/models.py table
+
+seeded: need ## That each model fails with the bugs of tests/loom/seeds.toml
+	@scripts/need.sh python3
+	scripts/models.py seeded
 
 bench: need ## Benchmarks beside the peers
 	cargo bench
@@ -56,6 +71,16 @@ asan: need ## The tests under AddressSanitizer and LeakSanitizer; TESTS as for t
 
 conformance: need ## CPython's own tests, in the CPythons that there are
 	tests/conformance/run.py
+
+SECS = 60
+
+fuzz: need ## Fuzzing: TARGET=… picks one of fuzz/fuzz_targets/, SECS=… is for how long each
+	scripts/fuzz.sh $(SECS) $(TARGET)
+
+fuzz-saved: need ## What fuzzing has saved, in both ways of building, without a fuzzer
+	cargo test --manifest-path fuzz/Cargo.toml
+	RUSTFLAGS="--cfg threadbare_model --cfg threadbare_shuttle" CARGO_TARGET_DIR=fuzz/target/modelled-saved \
+	    cargo test --manifest-path fuzz/Cargo.toml
 
 need:
 	@scripts/need.sh

@@ -31,7 +31,7 @@ for features in +crt-static +crt-static,+lse; do
         name=$(basename "$file" .rs)
         case $name in
         # Not under qemu: seccomp; a compiler on the target; processes that run themselves anew.
-        uncontended | hostile | ui | static_library | kv | thread | builder | registry | names | timer | robust | main_thread) ;;
+        uncontended | hostile_* | exit_objects | ui | static_library | kv | thread | builder | registry | names | timer | robust | main_thread) ;;
         exit | exit_races | hooks | trace | fork | fork_threads | fork_first_start | fork_unprepared | fork_allocator) ;;
         local)
             cargo test --target $target --test local "$@" -- --skip local_7_values_are_dropped_after_the_panic \

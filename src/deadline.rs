@@ -203,7 +203,7 @@ pub(crate) fn check(timeout: Duration) -> Result<(), Error> {
 }
 
 /// `seconds` as a duration, rounded up to the nanosecond.
-fn duration_from_secs_f64(seconds: f64) -> Result<Duration, Error> {
+pub(crate) fn duration_from_secs_f64(seconds: f64) -> Result<Duration, Error> {
     const NANOS_PER_SEC: f64 = 1e9;
     if seconds.is_nan() || seconds < 0.0 {
         return Err(Error::InvalidTimeout);

@@ -144,8 +144,6 @@ pub mod guide;
 #[cfg(not(threadbare_model))]
 mod lock;
 #[cfg(not(threadbare_model))]
-mod locked;
-#[cfg(not(threadbare_model))]
 mod monitor;
 #[cfg(not(threadbare_model))]
 mod mutex;

@@ -17,7 +17,7 @@
 //! 4. While a function runs, its thread emits no events.
 //! 5. A call holds a reference to its function, so one may be replaced at any time.
 
-use crate::locked::Locked;
+use crate::raw::locked::Locked;
 use crate::thread::{self, Record, Slots};
 use std::cell::Cell;
 use std::fmt;

@@ -1,5 +1,5 @@
 //! What the protocols in `raw/` are built of: atomics, cells, the futex, points in time, the
-//! identity of a thread. Real ones, or under `--cfg threadbare_model` ones that the model checker
+//! identity of a thread. Real ones, or under `--cfg threadbare_model` ones that a model checker
 //! controls. The choice is made here and nowhere else.
 //!
 //! Both halves offer the same names. Only `new` differs: modelled atomics cannot be made in a
@@ -32,9 +32,10 @@ pub use threadbare_sys::futex::Outcome;
 
 #[cfg(not(threadbare_model))]
 mod real {
+    pub(crate) use crate::thread::need_fork_handlers;
     use std::ptr;
     use std::sync::atomic::Ordering::Relaxed;
-    pub use std::sync::atomic::{AtomicU32, AtomicU64};
+    pub use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
     use std::time::Duration;
     use threadbare_sys::Errno;
     pub use threadbare_sys::clock::Deadline;

@@ -9,10 +9,13 @@
 //! exception is said in `condition/shared.rs`.)
 
 pub mod barrier;
+pub mod claim;
 pub mod condition;
 pub mod event;
+pub mod exit_wait;
 pub mod lifecycle;
 pub mod lock;
+pub mod locked;
 pub mod park;
 pub mod renewal;
 pub mod renewed_lock;
@@ -20,4 +23,5 @@ pub mod rlock;
 pub mod semaphore;
 mod spin;
 pub mod token;
+pub mod values;
 pub mod waiters;

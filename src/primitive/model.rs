@@ -1,8 +1,11 @@
-//! The primitives as the model checker sees them: loom's atomics and cells, and a futex that is as
-//! unkind as the kernel may be.
+//! The primitives as a model checker sees them: its atomics and cells, and a futex that is as unkind
+//! as the kernel may be.
 //!
-//! Dropping an atomic or a cell counts as a write to it, so an access that may come after the drop,
-//! by whoever owes the object nothing any more, is reported (destroy safety).
+//! There are two checkers. loom (`tests/loom/`) goes through all orders of the steps of a few threads,
+//! and through what their orderings allow to be seen. With `--cfg threadbare_shuttle` it is shuttle
+//! (`fuzz/`): any number of threads, long histories, in orders that are drawn; what is written is seen
+//! at once. Either reports an access to an atomic or a cell after its drop, by whoever owes the object
+//! nothing any more (destroy safety).
 //!
 //! The futex keeps its sleepers in one queue under one modelled mutex, the counterpart of the
 //! kernel's hash bucket: the comparison of the word and the queueing are one step for wakers, and
@@ -13,8 +16,7 @@
 //! - a wait with a deadline times out,
 //! - an interruptible wait is interrupted,
 //! - a wait until [`Deadline::AFTER_A_SIGNAL`] is interrupted, and times out the next time,
-//! - any other wait wakes for no reason, but only the first [`Unkindness::spurious_wakes`] in an
-//!   execution.
+//! - any other wait wakes for no reason, but not all of them: how many is the checker's to say.
 //!
 //! Such a wait does not sleep: its thread stays runnable and leaves the queue when it runs next,
 //! which may be after a wake has picked it. So these waits end even if their wake is lost; a lost
@@ -23,74 +25,26 @@
 //! What it cannot do: wake in an order other than first come, first served (the kernel prefers
 //! real-time threads); wake a thread without ordering its memory behind the waker's.
 
+#[cfg(not(threadbare_shuttle))]
+#[path = "model/loom.rs"]
+mod checker;
+#[cfg(threadbare_shuttle)]
+#[path = "model/shuttle.rs"]
+mod checker;
+
+#[cfg(not(threadbare_shuttle))]
+use loom as library;
+#[cfg(threadbare_shuttle)]
+use shuttle as library;
+
+pub use self::checker::*;
 use super::Outcome;
-use loom::sync::Mutex;
-use loom::sync::atomic::Ordering::Relaxed;
-use loom::thread::{self, Thread};
+use library::sync::Mutex;
+use library::thread::{self, Thread};
 use std::cell::Cell;
 use std::collections::VecDeque;
-use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed as StdRelaxed};
-
-macro_rules! atomics {
-    ($($name:ident of $value:ty),*) => {$(
-        /// loom's, but dropping it counts as a write.
-        #[derive(Debug)]
-        pub struct $name(loom::sync::atomic::$name);
-
-        impl $name {
-            /// An atomic that holds `value`.
-            pub fn new(value: $value) -> $name {
-                $name(loom::sync::atomic::$name::new(value))
-            }
-        }
-
-        impl Deref for $name {
-            type Target = loom::sync::atomic::$name;
-
-            fn deref(&self) -> &Self::Target {
-                &self.0
-            }
-        }
-
-        impl Drop for $name {
-            fn drop(&mut self) {
-                if !std::thread::panicking() {
-                    self.0.with_mut(|_| ());
-                }
-            }
-        }
-    )*};
-}
-atomics!(AtomicU32 of u32, AtomicU64 of u64);
-
-/// loom's, but dropping it counts as a write.
-#[derive(Debug)]
-pub struct UnsafeCell<T>(loom::cell::UnsafeCell<T>);
-
-impl<T> UnsafeCell<T> {
-    /// A cell that holds `value`.
-    pub fn new(value: T) -> UnsafeCell<T> {
-        UnsafeCell(loom::cell::UnsafeCell::new(value))
-    }
-}
-
-impl<T> Deref for UnsafeCell<T> {
-    type Target = loom::cell::UnsafeCell<T>;
-
-    fn deref(&self) -> &Self::Target {
-        &self.0
-    }
-}
-
-impl<T> Drop for UnsafeCell<T> {
-    fn drop(&mut self) {
-        if !std::thread::panicking() {
-            self.0.with_mut(|_| ());
-        }
-    }
-}
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 /// See the real `Word`.
 pub trait Word {
@@ -121,11 +75,42 @@ impl Word for AtomicU64 {
     }
 }
 
+/// A pointer, by its address in an [`AtomicU64`].
+#[derive(Debug)]
+pub struct AtomicPtr<T> {
+    address: AtomicU64,
+    _to: std::marker::PhantomData<fn(T) -> T>,
+}
+
+impl<T> AtomicPtr<T> {
+    /// An atomic that holds `pointer`.
+    pub fn new(pointer: *mut T) -> AtomicPtr<T> {
+        AtomicPtr {
+            address: AtomicU64::new(pointer.expose_provenance() as u64),
+            _to: std::marker::PhantomData,
+        }
+    }
+
+    /// The pointer.
+    pub fn load(&self, order: std::sync::atomic::Ordering) -> *mut T {
+        std::ptr::with_exposed_provenance_mut(self.address.load(order) as usize)
+    }
+
+    /// Makes it `pointer`.
+    pub fn store(&self, pointer: *mut T, order: std::sync::atomic::Ordering) {
+        self.address
+            .store(pointer.expose_provenance() as u64, order);
+    }
+}
+
+/// The models fork by [`set_fork_generation`], which calls no handlers.
+pub(crate) fn need_fork_handlers() {}
+
 /// Where a word is, or was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Address(usize);
 
-/// A thread in the bucket's queue. Its plain fields are not loom's: they must not order memory.
+/// A thread in the bucket's queue. Its plain fields are not the checker's: they must not order memory.
 struct Sleeper {
     /// The address of the word it sleeps on.
     word: AtomicUsize,
@@ -136,7 +121,7 @@ struct Sleeper {
 
 impl Sleeper {
     fn sleeps_on(&self, word: Address) -> bool {
-        self.word.load(StdRelaxed) == word.0
+        self.word.load(Relaxed) == word.0
     }
 
     /// Takes it off the queue, unless a wake has.
@@ -147,45 +132,23 @@ impl Sleeper {
     }
 }
 
-loom::lazy_static! {
+library::lazy_static! {
     static ref BUCKET: Mutex<VecDeque<Arc<Sleeper>>> = Mutex::new(VecDeque::new());
-    static ref SPURIOUS_LEFT: Budget = Budget(Cell::new(UNKINDNESS.get().spurious_wakes));
-    static ref SIGNALS_LEFT: Budget = Budget(Cell::new(1));
+    static ref SIGNALS_LEFT: Budget = Budget::of(1);
 }
 
-/// What the futex does to the models to come on this thread.
-#[derive(Clone, Copy, Debug)]
-pub struct Unkindness {
-    /// How many waits without a deadline wake for no reason in each execution: those that begin
-    /// first.
-    pub spurious_wakes: u32,
-    /// Whether a wait that ends early begins by letting the others run. If so, each of them makes
-    /// one step at least before the end; if not, that takes a preemption. A model is complete only
-    /// with both.
-    pub late: bool,
-}
-
-thread_local! {
-    // Not loom's: it outlives the execution. All threads of a model run on one of the system's.
-    static UNKINDNESS: Cell<Unkindness> = const {
-        Cell::new(Unkindness { spurious_wakes: 0, late: true })
-    };
-}
-
-impl Unkindness {
-    /// Makes it that of the models to come on this thread.
-    pub fn apply(self) {
-        UNKINDNESS.set(self);
-    }
-}
-
-/// Plain data of one execution: loom runs all its threads on one, so no two touch it at once.
+/// Plain data of one execution: a checker runs all its threads on one of the system's, so no two touch
+/// it at once.
 struct Budget(Cell<u32>);
 
 // SAFETY: see `Budget`.
 unsafe impl Sync for Budget {}
 
 impl Budget {
+    fn of(count: u32) -> Budget {
+        Budget(Cell::new(count))
+    }
+
     fn take(&self) -> bool {
         let left = self.0.get();
         self.0.set(left.saturating_sub(1));
@@ -212,17 +175,15 @@ pub fn futex_wait(word: &impl Word, expected: u32, deadline: Option<Deadline>) -
         Some(Deadline(When::Never)) => Outcome::Interrupted,
         Some(Deadline(When::AfterASignal)) if SIGNALS_LEFT.take() => Outcome::Interrupted,
         Some(Deadline(When::AfterASignal)) => Outcome::TimedOut,
-        None if SPURIOUS_LEFT.take() => Outcome::Woken,
+        None if wakes_for_no_reason() => Outcome::Woken,
         None => {
-            while !me.woken.load(StdRelaxed) {
+            while !me.woken.load(Relaxed) {
                 thread::park();
             }
             return Outcome::Woken;
         }
     };
-    if UNKINDNESS.get().late {
-        thread::yield_now();
-    }
+    linger(|| me.woken.load(Relaxed));
     if me.leave() {
         early
     } else {
@@ -237,7 +198,7 @@ pub fn futex_wake(word: Address, count: u32) -> usize {
     bucket.retain(|sleeper| {
         let pick = sleeper.sleeps_on(word) && picked.len() < count as usize;
         if pick {
-            sleeper.woken.store(true, StdRelaxed);
+            sleeper.woken.store(true, Relaxed);
             picked.push(sleeper.clone());
         }
         !pick
@@ -265,7 +226,7 @@ pub fn futex_requeue(
         .filter(|sleeper| sleeper.sleeps_on(from.address()));
     let moving: Vec<_> = here.take(count as usize).cloned().collect();
     for sleeper in &moving {
-        sleeper.word.store(to.address().0, StdRelaxed);
+        sleeper.word.store(to.address().0, Relaxed);
     }
     Ok(moving.len())
 }
@@ -326,7 +287,7 @@ pub fn nanos() -> i64 {
 pub fn yield_now() {}
 
 thread_local! {
-    // Not loom's, as `UNKINDNESS`.
+    // Not the checker's: it outlives the execution, all of which runs on one of the system's threads.
     static FORKS: Cell<u32> = const { Cell::new(0) };
 }
 
@@ -341,10 +302,10 @@ pub fn set_fork_generation(generation: u32) {
     FORKS.set(generation);
 }
 
-loom::thread_local! {
+library::thread_local! {
     static TOKEN: u64 = {
         static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
-        NEXT.fetch_add(1, StdRelaxed)
+        NEXT.fetch_add(1, Relaxed)
     };
 }
 

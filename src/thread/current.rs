@@ -3,9 +3,9 @@
 use super::name::Name;
 use super::record::{Kind, Plan, Record};
 use super::{Thread, join, local, registry};
-use crate::locked::Locked;
 use crate::observe;
 use crate::primitive::{INITIAL_THREAD, adopt_token, thread_token};
+use crate::raw::locked::Locked;
 use std::cell::{Cell, RefCell};
 use std::ffi::c_void;
 use std::ptr;

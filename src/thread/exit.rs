@@ -17,9 +17,10 @@ use super::record::{Kind, Record, State};
 use super::{current, hooks, join, registry};
 use crate::deadline;
 use crate::error::{Error, OsError};
-use crate::locked::Locked;
 use crate::primitive::{thread_token, yield_now};
 use crate::raw::event::RawEvent;
+use crate::raw::exit_wait::{self, Threads};
+use crate::raw::locked::Locked;
 use crate::raw::park::Limit;
 use std::fmt::Write;
 use std::sync::Arc;
@@ -181,25 +182,41 @@ fn wait_for_all(deadline: Deadline) -> Vec<Arc<Record>> {
         Some(exiting) if exiting == me => Vec::new(),
         _ => exit.waiting.clone(),
     });
-    loop {
-        let begun = registry::begun();
-        let mut left = registry::snapshot(State::is_waited_for);
-        // A thread that ends is left to be joined before it leaves the lists, so none is missed.
-        left.extend(join::ended());
-        left.retain(|record| record.token != me && record.with(|state| state.is_waited_for()));
-        left.retain(|record| !waiting.contains(&record.token));
-        left.retain(|record| !record.is_joined() && !current::is_main(record));
-        if left.is_empty() {
-            // Those that were found and are gone by now may have started others meanwhile.
-            if registry::begun() == begun || deadline.has_passed() {
-                return left;
-            }
-            continue;
-        }
-        if !left.iter().all(|record| record.is_gone_before(deadline)) {
-            left.retain(|record| !record.is_gone_before(deadline));
-            return left;
-        }
+    exit_wait::wait_for_all(&All { me, waiting }, deadline)
+}
+
+/// All threads, as the end of the process sees them.
+struct All {
+    me: u64,
+    /// Those that wait for the same.
+    waiting: Vec<u64>,
+}
+
+impl Threads for All {
+    type Thread = Arc<Record>;
+
+    fn begun(&self) -> u64 {
+        registry::begun()
+    }
+
+    fn listed(&self) -> Vec<Arc<Record>> {
+        registry::snapshot(State::is_waited_for)
+    }
+
+    fn ended(&self) -> Vec<Arc<Record>> {
+        join::ended()
+    }
+
+    fn is_waited_for(&self, record: &Arc<Record>) -> bool {
+        record.token != self.me
+            && record.with(|state| state.is_waited_for())
+            && !self.waiting.contains(&record.token)
+            && !record.is_joined()
+            && !current::is_main(record)
+    }
+
+    fn is_gone_before(&self, record: &Arc<Record>, deadline: Deadline) -> bool {
+        record.is_gone_before(deadline)
     }
 }
 

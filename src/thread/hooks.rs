@@ -10,7 +10,7 @@
 use super::name::{Name, Quoted};
 use super::record::Record;
 use super::{Thread, current};
-use crate::locked::Locked;
+use crate::raw::locked::Locked;
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::{Cell, RefCell};

@@ -1,10 +1,8 @@
 //! Waiting for a thread, and the end of those that nobody waits for.
 //!
 //! A join waits until the kernel thread is gone, which is after its thread-locals and pthread keys
-//! have been destroyed. Who joins first takes the kernel thread under the lock `Record::os`, waits
-//! for it and gives its stack back; who comes meanwhile waits for that lock. A joiner without
-//! deadline goes straight there. One with a deadline first waits for the end that the thread marks
-//! itself, which it can do beside others, and takes the lock for the short rest only.
+//! have been destroyed. Who joins first claims the kernel thread, waits for it and gives its stack
+//! back, while others wait for that (`raw/claim.rs`).
 //!
 //! A thread that ends leaves itself to [`reap`], which joins those that nobody has joined, be it
 //! that their handles are gone or that nobody cares: an ended thread keeps its stack only until the
@@ -13,8 +11,9 @@
 use super::record::{Kind, Record};
 use super::stacks::Stack;
 use crate::error::Error;
-use crate::locked::Locked;
-use crate::primitive::{thread_token, yield_now};
+use crate::primitive::thread_token;
+use crate::raw::claim::{self, Claim, Ended, KernelThread, NotJoined};
+use crate::raw::locked::Locked;
 use crate::raw::park::{GaveUp, Limit};
 use std::collections::VecDeque;
 use std::mem::ManuallyDrop;
@@ -24,7 +23,7 @@ use threadbare_sys::pthread::Pthread;
 
 /// A kernel thread that was made and not yet waited for, and the stack that it runs on. Dropping it
 /// leaks both, since the thread may run.
-pub(super) struct OsThread {
+pub(crate) struct OsThread {
     thread: Pthread,
     stack: ManuallyDrop<Stack>,
 }
@@ -35,21 +34,6 @@ impl OsThread {
             thread,
             stack: ManuallyDrop::new(stack),
         }
-    }
-
-    /// Waits until the thread is gone and gives its stack back.
-    ///
-    /// # Errors
-    /// The thread, if the deadline has come first or libc refuses to wait for it.
-    fn join_until(self, deadline: Deadline) -> Result<(), OsThread> {
-        let OsThread { thread, stack } = self;
-        OsThread::after(thread.join_until(deadline), stack)
-    }
-
-    /// As [`join_until`](OsThread::join_until), without waiting.
-    fn try_join(self) -> Result<(), OsThread> {
-        let OsThread { thread, stack } = self;
-        OsThread::after(thread.try_join(), stack)
     }
 
     fn after(joined: Result<(), Pthread>, stack: ManuallyDrop<Stack>) -> Result<(), OsThread> {
@@ -63,6 +47,37 @@ impl OsThread {
     }
 }
 
+impl KernelThread for OsThread {
+    fn join_until(self, deadline: Deadline) -> Result<(), (OsThread, NotJoined)> {
+        let OsThread { thread, stack } = self;
+        OsThread::after(thread.join_until(deadline), stack).map_err(|thread| {
+            let why = if deadline.has_passed() {
+                NotJoined::TimedOut
+            } else {
+                NotJoined::Refused
+            };
+            (thread, why)
+        })
+    }
+
+    fn try_join(self) -> Result<(), OsThread> {
+        let OsThread { thread, stack } = self;
+        OsThread::after(thread.try_join(), stack)
+    }
+}
+
+impl Ended for Arc<Record> {
+    type Thread = OsThread;
+
+    fn claim(&self) -> &Claim<OsThread> {
+        &self.os
+    }
+
+    fn is(&self, other: &Arc<Record>) -> bool {
+        Arc::ptr_eq(self, other)
+    }
+}
+
 /// Threads that have ended, oldest first, until it is seen that somebody has joined them.
 static ENDED: Locked<VecDeque<Arc<Record>>> = Locked::new(VecDeque::new());
 
@@ -71,39 +86,9 @@ pub(super) fn leave(record: Arc<Record>) {
     ENDED.with(|ended| ended.push_back(record));
 }
 
-/// Joins those of the ended threads whose kernel threads are gone and gives their stacks back.
-/// Stops at the first that still has something to do, so it takes no longer than what it ends.
-///
-/// They stay among the ended ones meanwhile, so that the end of the program finds them there.
+/// See [`claim::reap`].
 pub(super) fn reap() {
-    while let Some(record) = ENDED.with(|ended| ended.front().cloned()) {
-        let joined = record
-            .os
-            .try_with(|os| match os.take().map(OsThread::try_join) {
-                None | Some(Ok(())) => true,
-                Some(Err(thread)) => {
-                    *os = Some(thread);
-                    false
-                }
-            });
-        // `None`: somebody starts it, still, or joins it.
-        let is_joined = joined == Some(true);
-        let taken = ENDED.with(|ended| {
-            // At the front, unless others do the same at this moment.
-            let place = ended.iter().position(|other| Arc::ptr_eq(other, &record))?;
-            let taken = ended.remove(place)?;
-            if is_joined {
-                return Some(taken); // dropped outside the lock
-            }
-            // To the back: one that takes its time must not keep the others waiting.
-            ended.push_back(taken);
-            None
-        });
-        drop(taken);
-        if !is_joined {
-            return;
-        }
-    }
+    claim::reap(&ENDED);
 }
 
 /// The threads that have ended and have not been seen to be joined.
@@ -152,7 +137,7 @@ impl Record {
 
     /// Whether somebody has waited for the kernel thread, which is gone.
     pub(super) fn is_joined(&self) -> bool {
-        self.lifecycle.is_ended() && self.os.try_with(|os| os.is_none()) == Some(true)
+        self.lifecycle.is_ended() && self.os.is_joined()
     }
 
     /// Waits until the thread is gone, within `limit`.
@@ -160,31 +145,12 @@ impl Record {
         if self.is_vanished() {
             return Ok(());
         }
-        let is_ours = self.is_ours_to_join();
-        if limit.interruptible || !limit.deadline.is_never() || !is_ours {
-            self.lifecycle.ended().wait(limit)?;
+        let ended = self.lifecycle.ended();
+        if !self.is_ours_to_join() {
+            return ended.wait(limit);
         }
-        if !is_ours {
-            return Ok(());
-        }
-        loop {
-            let joined = self.os.with_within(limit, |os| match os.take() {
-                None => true, // joined before
-                Some(thread) => {
-                    *os = thread.join_until(limit.deadline).err();
-                    os.is_none()
-                }
-            })?;
-            if joined {
-                reap();
-                return Ok(());
-            }
-            if limit.deadline.has_passed() {
-                return Err(GaveUp::TimedOut);
-            }
-            // libc may refuse to let two threads wait for each other. Ours just wait, as asked.
-            self.lifecycle.ended().wait(limit)?;
-            yield_now();
-        }
+        self.os.join(ended, limit)?;
+        reap();
+        Ok(())
     }
 }

@@ -30,8 +30,8 @@
 //!
 //! So every access by two threads is ordered by a lock, but for two: the slot number, which is
 //! written once (Release) and read (Acquire); the entry that is nulled by who drops the `Local`
-//! (Release), before the owner frees its table (Acquire). There is no protocol to be explored by the
-//! model checker.
+//! (Release), before the owner frees its table (Acquire). Both, and the hand-over of nodes, are in
+//! `raw/values.rs`, for the model checker.
 //!
 //! # fork
 //!
@@ -44,21 +44,17 @@ mod table;
 
 use super::hooks;
 use crate::error::Error;
+use crate::raw::values::{NO_SLOT, Number};
 use slots::{Loan, Node, NodeOf};
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::NonNull;
-use std::sync::atomic::AtomicU32;
-use std::sync::atomic::Ordering::{Acquire, Release};
 use std::thread::panicking;
 use table::Refused;
 
 pub(super) use slots::{hold, let_go};
 pub(super) use table::{drain, finish, survive};
-
-/// What [`Local`] has for a slot until it is first used.
-const NO_SLOT: u32 = 0;
 
 /// A value for each thread: Python's `local`, for one value instead of attributes.
 ///
@@ -134,7 +130,7 @@ const NO_SLOT: u32 = 0;
 /// ```
 pub struct Local<T, F = fn() -> T> {
     /// Where the values are; [`NO_SLOT`] at first.
-    slot: AtomicU32,
+    slot: Number,
     init: F,
     /// It drops values of `T`; and takes some in, so it is invariant.
     values: PhantomData<(T, fn(T))>,
@@ -165,7 +161,7 @@ impl<T: Send + 'static, F: Fn() -> T> Local<T, F> {
     #[must_use]
     pub const fn new(init: F) -> Local<T, F> {
         Local {
-            slot: AtomicU32::new(NO_SLOT),
+            slot: Number::new(),
             init,
             values: PhantomData,
         }
@@ -273,8 +269,7 @@ impl<T: Send + 'static, F: Fn() -> T> Local<T, F> {
     /// # Ok::<(), threadbare::Error>(())
     /// ```
     pub fn take(&self) -> Result<Option<T>, Error> {
-        // Acquire: pairs with the Release in `slot_or_new`.
-        let slot = self.slot.load(Acquire);
+        let slot = self.slot.get();
         let removed = table::remove(slot).map_err(|slots::OnLoan| Error::LocalInUse)?;
         // SAFETY: what is in this slot is of type `T` (invariant 2).
         Ok(removed.map(|node| unsafe { node.into_value() }))
@@ -327,16 +322,13 @@ impl<T: Send + 'static, F: Fn() -> T> Local<T, F> {
     }
 
     fn slot_or_new(&self) -> u32 {
-        // Acquire: pairs with the Release below.
-        let known = self.slot.load(Acquire);
+        let known = self.slot.get();
         if known != NO_SLOT {
             return known;
         }
         let new = slots::take();
-        // Release: what happened before the slot was taken, in particular that its last `Local`'s
-        // nodes went, is visible to all who use the number. Acquire: as above.
-        match self.slot.compare_exchange(NO_SLOT, new, Release, Acquire) {
-            Ok(_) => new,
+        match self.slot.settle(new) {
+            Ok(()) => new,
             Err(known) => {
                 slots::retire(new, drop);
                 known
@@ -349,8 +341,7 @@ impl<T, F> Local<T, F> {
     /// This thread's value, as a node.
     #[inline]
     fn node(&self) -> Option<NonNull<NodeOf<T>>> {
-        // Acquire: pairs with the Release in `slot_or_new`.
-        table::find(self.slot.load(Acquire)).map(NonNull::<Node>::cast)
+        table::find(self.slot.get()).map(NonNull::<Node>::cast)
     }
 }
 
@@ -360,7 +351,7 @@ impl<T, F> Local<T, F> {
 /// the thread is panicking already.
 impl<T, F> Drop for Local<T, F> {
     fn drop(&mut self) {
-        let slot = *self.slot.get_mut();
+        let slot = self.slot.get();
         if slot != NO_SLOT {
             drop_values(slot);
         }
@@ -397,8 +388,8 @@ impl<T, F> fmt::Debug for Local<T, F> {
 mod tests {
     use super::*;
     use crate::Event;
-    use std::sync::atomic::AtomicBool;
     use std::sync::atomic::Ordering::Relaxed;
+    use std::sync::atomic::{AtomicBool, AtomicU32};
     use std::thread;
 
     /// Forks; in the child `holds` tells whether all is well.
@@ -486,11 +477,11 @@ mod tests {
             let _go = AtEnd(|| go.set());
             made.wait();
             in_child(|| {
-                let slot = local.slot.load(Relaxed);
+                let slot = local.slot.get();
                 // SAFETY: the parent's `local` is not this one, which is not used again.
                 drop(unsafe { std::ptr::read(&local) });
                 let again = Local::new(|| String::from("new"));
-                let ours = again.get() == "new" && again.slot.load(Relaxed) == slot;
+                let ours = again.get() == "new" && again.slot.get() == slot;
                 // On the stack, and with the thread-locals, of a thread that vanished.
                 let theirs = || again.try_get().is_none() && again.get() == "new";
                 ours && (0..4).all(|_| thread::scope(|s| s.spawn(theirs).join()).unwrap())

@@ -2,7 +2,7 @@
 
 use super::name::Quoted;
 use super::{current, registry};
-use crate::locked::Locked;
+use crate::raw::locked::Locked;
 use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use threadbare_sys::overflow;

@@ -4,8 +4,8 @@ use super::join::OsThread;
 use super::name::Name;
 use super::registry::{self, List, Place};
 use crate::error::Error;
-use crate::locked::Locked;
 use crate::observe::{self, TraceHook};
+use crate::raw::claim::Claim;
 use crate::raw::lifecycle::RawLifecycle;
 use crate::raw::token::RawToken;
 use std::cell::UnsafeCell;
@@ -36,7 +36,7 @@ pub(crate) struct Record {
     /// That in which this crate started it.
     started_in: AtomicU32,
     /// From the start to the join. Its lock is held by who waits for the kernel thread.
-    pub(super) os: Locked<Option<OsThread>>,
+    pub(super) os: Claim<OsThread>,
     /// Under the lock of the record's shard: see `registry`.
     pub(super) state: UnsafeCell<State>,
 }
@@ -123,7 +123,7 @@ impl Record {
             settings: Settings::INHERITED,
             generation: AtomicU32::new(fork::generation()),
             started_in: AtomicU32::new(NEVER),
-            os: Locked::new(None),
+            os: Claim::new(),
             state: UnsafeCell::new(State {
                 kind,
                 name,

@@ -18,7 +18,7 @@
 //! 3. A list owns one reference to each record in it, so that what lies in a list is valid.
 
 use super::record::{Record, State};
-use crate::locked::Locked;
+use crate::raw::locked::Locked;
 use std::ptr;
 use std::sync::Arc;
 

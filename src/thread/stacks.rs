@@ -12,7 +12,7 @@
 //!
 //! A stack is given back once the kernel thread that ran on it is gone: its owner joins first.
 
-use crate::locked::Locked;
+use crate::raw::locked::Locked;
 use std::mem;
 use std::sync::Arc;
 use threadbare_sys::Errno;

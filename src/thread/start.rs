@@ -114,12 +114,7 @@ impl Record {
         }
         super::join::reap();
         overflow::prepare();
-        // Joiners wait for this lock, so they find the thread once it is known.
-        self.os.with(|os| {
-            let thread = launch(self, job)?;
-            *os = Some(thread);
-            Ok(())
-        })?;
+        self.os.begin(|| launch(self, job))?;
         self.lifecycle.started();
         Ok(())
     }

@@ -4,7 +4,7 @@ use super::Thread;
 use super::builder::Builder;
 use super::record::Kind;
 use crate::event::Event;
-use crate::locked::Locked;
+use crate::raw::locked::Locked;
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::ops::Deref;

@@ -44,10 +44,14 @@ impl Layout {
     /// below [`MIN_STACK`] or too large for an address space.
     #[must_use]
     pub fn for_usable(usable: usize) -> Option<Layout> {
+        Layout::with_pages(usable, rustix::param::page_size())
+    }
+
+    /// As [`for_usable`](Layout::for_usable), with pages of `page` bytes: the kernel's, but in tests.
+    fn with_pages(usable: usize, page: usize) -> Option<Layout> {
         if usable < MIN_STACK {
             return None;
         }
-        let page = rustix::param::page_size();
         let stack = usable
             .checked_add(libc_overhead())?
             .max(libc_minimum())
@@ -389,6 +393,59 @@ mod tests {
             assert_eq!(slab.layout().slot_len() % page, 0);
             assert_eq!(region.guard().end, region.stack().start);
             assert_eq!(region.packet() as usize % PACKET_ALIGN, 0);
+        }
+    }
+
+    /// aarch64 and powerpc have kernels with 16 and 64 KiB.
+    #[test]
+    fn with_pages_of_every_size_all_parts_are_whole_pages() {
+        for page in [4, 16, 64, 2048].map(|kib| kib * 1024) {
+            for usable in [MIN_STACK, MIN_STACK + 1, 65_536, 1 << 20, (1 << 20) + 1] {
+                let layout = Layout::with_pages(usable, page).unwrap();
+                let parts = [layout.guard, layout.signal_stack, layout.stack];
+                assert!(parts.iter().all(|part| *part > 0 && part % page == 0));
+                assert_eq!(
+                    layout.slot_len(),
+                    parts.iter().sum::<usize>() + layout.guard
+                );
+                let slab = Slab::new(layout, 3).unwrap();
+                let base = slab.mapping.base.as_ptr() as usize;
+                for slot in 0..3 {
+                    let region = slab.region(slot);
+                    let offset =
+                        |address: usize| address - base - slot as usize * layout.slot_len();
+                    let signal_stack = offset(region.signal_stack as usize);
+                    assert_eq!(signal_stack, layout.guard);
+                    let guard = offset(region.guard().start)..offset(region.guard().end);
+                    assert_eq!(guard.start, signal_stack + region.signal_stack_len);
+                    assert_eq!((guard.start % page, guard.len()), (0, page));
+                    assert_eq!(guard.end, offset(region.stack().start));
+                    assert!(region.stack().len() >= usable + libc_overhead());
+                    let packet = region.packet() as usize;
+                    assert_eq!(packet % PACKET_ALIGN, 0);
+                    assert!(offset(packet) + PACKET_LEN <= layout.slot_len());
+                }
+            }
+        }
+    }
+
+    /// Where pages are larger than this machine's, so are guards.
+    #[test]
+    fn guards_of_large_pages_are_guarded_from_end_to_end() {
+        const PAGE: usize = 64 * 1024;
+        let layout = Layout::with_pages(MIN_STACK, PAGE).unwrap();
+        let slab = Slab::new(layout, 2).unwrap();
+        slab.install_guards(0).unwrap();
+        slab.install_guards(1).unwrap();
+        let own = rustix::param::page_size();
+        for slot in 0..2 {
+            let region = slab.region(slot);
+            let below = region.signal_stack as usize - PAGE..region.signal_stack as usize;
+            for guard in [below, region.guard()] {
+                assert_eq!(guard.len(), PAGE);
+                assert!(guard.clone().step_by(own).all(|page| !is_readable(page)));
+                assert!(!is_readable(guard.end - 1) && is_readable(guard.end));
+            }
         }
     }
 

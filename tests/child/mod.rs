@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+use nix::libc::{_SC_PAGESIZE, sysconf};
 use nix::sys::signal::Signal;
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
@@ -18,6 +19,11 @@ impl Child {
     /// Runs `body` in a new process, which is this test program told to run `test` alone; `test` is
     /// the name of the calling test. In that process it calls `body` and returns `None`.
     pub fn run(test: &str, body: fn()) -> Option<Child> {
+        Child::run_in(test, |_| (), body)
+    }
+
+    /// As [`run`](Child::run), with a process that `configure` has changed.
+    pub fn run_in(test: &str, configure: impl FnOnce(&mut Command), body: fn()) -> Option<Child> {
         const MARK: &str = "THREADBARE_TEST_CHILD";
         if std::env::var_os(MARK).is_some() {
             body();
@@ -31,6 +37,7 @@ impl Child {
             .env_remove("RUST_BACKTRACE")
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
+        configure(&mut command);
         let mut child = command.spawn().unwrap();
         let mut stderr = String::new();
         child
@@ -77,7 +84,9 @@ pub fn resident() -> usize {
 fn statm(field: usize) -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
     let pages: usize = statm.split(' ').nth(field).unwrap().parse().unwrap();
-    pages * 4096
+    // SAFETY: no precondition.
+    let page = unsafe { sysconf(_SC_PAGESIZE) };
+    pages * usize::try_from(page).unwrap()
 }
 
 /// The size of this process's mappings in bytes.

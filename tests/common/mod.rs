@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub mod every;
 pub mod forked;
 pub mod pthread;
 pub mod typed;

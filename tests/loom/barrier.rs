@@ -95,8 +95,6 @@ fn all_alike<const N: usize>(mut passed: [Passed; N]) -> bool {
     ok
 }
 
-// Bound 3, 13 s. Fails if the fetch_add in `arrive` is Acquire or Release, if the Release in
-// `change` or an Acquire in `watch` or `spin` is Relaxed, or if a trip wakes one.
 #[test]
 fn mem_4_the_action_sees_what_all_did_and_all_see_what_it_did() {
     check_spurious(
@@ -113,8 +111,6 @@ fn mem_4_the_action_sees_what_all_did_and_all_see_what_it_did() {
 
 /// Three for a barrier of two. One may be interrupted; if it passes instead, it comes again for the
 /// one who is left over.
-// Bound 3, 12 s. Fails if `arrive` seats who is too many, or if `is_settled` does not notice every
-// new round.
 #[test]
 fn bar_4_and_17_who_is_too_many_takes_part_in_the_next_round() {
     let once: fn(&Shared) -> [Option<u32>; 2] = |shared| [shared.pass(Limit::NONE).ok(), None];
@@ -142,8 +138,6 @@ fn bar_4_and_17_who_is_too_many_takes_part_in_the_next_round() {
     );
 }
 
-// Bound 3, 8.4 s. Fails if the fetch_add in `arrive` is Acquire or Release only, if the Release in
-// `change` is Relaxed, if a trip wakes one, or if `arrive` seats who is too many.
 #[test]
 fn bar_5_and_17_the_action_runs_in_one_thread_at_a_time() {
     let pass: fn(&Shared) -> Passed = |shared| shared.pass(Limit::NONE);
@@ -159,8 +153,6 @@ fn bar_5_and_17_the_action_runs_in_one_thread_at_a_time() {
     );
 }
 
-// Bound 3, 12 s. Fails if `is_filling` does not look at the count, if who times out stays counted,
-// or if breaking wakes nobody.
 #[test]
 fn bar_7_and_10_a_timeout_racing_the_last_arrival_settles_the_round_for_all() {
     check_limited(
@@ -179,7 +171,6 @@ fn bar_7_and_10_a_timeout_racing_the_last_arrival_settles_the_round_for_all() {
     );
 }
 
-// Bound 3, < 0.1 s. Fails if `tripped` ignores DOOMED, or a timeout does not set it.
 #[test]
 fn bar_9_and_17_the_timeout_of_who_is_too_many_breaks_the_next_round() {
     check_limited(
@@ -193,7 +184,6 @@ fn bar_9_and_17_the_timeout_of_who_is_too_many_breaks_the_next_round() {
     );
 }
 
-// Bound 3, 3.8 s. Fails if `tripped` ignores DOOMED, or a timeout does not set it.
 #[test]
 fn bar_9_and_17_who_is_too_many_for_a_round_fails_with_the_next_one() {
     check_limited(
@@ -226,8 +216,6 @@ fn pass_again(shared: &Shared, party: usize) -> Passed {
     passed.or_else(|_| shared.pass_with(Limit::NONE, action))
 }
 
-// Bound 3, 3.0 s. Fails if `reset` moves the round at once or wakes nobody, or if the last one to
-// leave does not move it.
 #[test]
 fn bar_11_a_reset_fails_who_waits_and_then_the_barrier_works() {
     check_spurious(
@@ -247,7 +235,6 @@ fn bar_11_a_reset_fails_who_waits_and_then_the_barrier_works() {
     );
 }
 
-// Bound 3, 11 s. Fails if `reset` moves the round at once or wakes nobody.
 #[test]
 fn bar_10_and_11_a_reset_fails_both_parties_or_neither_or_one_that_was_alone() {
     check(
@@ -268,8 +255,6 @@ fn bar_10_and_11_a_reset_fails_both_parties_or_neither_or_one_that_was_alone() {
     );
 }
 
-// Bound 3, 0.4 s. Fails if who times out stays counted or, outside, does not break the barrier, or
-// if `broken` leaves RESETTING set.
 #[test]
 fn bar_9_and_11_a_timeout_racing_a_reset_fails_both_parties_or_neither() {
     check_limited(
@@ -290,8 +275,6 @@ fn bar_9_and_11_a_timeout_racing_a_reset_fails_both_parties_or_neither() {
     );
 }
 
-// Bound 3, 0.1 s. Fails if a timeout outside does not break the barrier, or if `broken` leaves
-// RESETTING set.
 #[test]
 fn bar_9_and_11_a_timeout_during_a_reset_breaks_the_barrier_for_all() {
     check_limited(
@@ -310,7 +293,6 @@ fn bar_9_and_11_a_timeout_during_a_reset_breaks_the_barrier_for_all() {
     );
 }
 
-// Bound 3, 1.2 s. Fails if a trip does not look for an abort, or an abort wakes nobody.
 #[test]
 fn bar_12_an_abort_fails_both_parties_or_neither() {
     let pass: fn(&Shared) -> Passed = |shared| shared.pass(Limit::NONE);
@@ -328,9 +310,6 @@ fn bar_12_an_abort_fails_both_parties_or_neither() {
     );
 }
 
-// Bound 3, 2.2 s. Fails if `reset` moves a broken round with somebody inside, if a trip does not
-// look for an abort, if the Release in `change` is Relaxed, or if who is too many does not leave a
-// failed round.
 #[test]
 fn bar_12_after_abort_and_reset_no_action_runs_beside_one_that_was_aborted() {
     let pass: fn(&Shared) -> Passed = |shared| shared.pass(Limit::NONE);
@@ -346,7 +325,6 @@ fn bar_12_after_abort_and_reset_no_action_runs_beside_one_that_was_aborted() {
     );
 }
 
-// Bound 3, 2.0 s. Fails if dropping `Last` breaks nothing, wakes nobody, or leaves it counted.
 #[test]
 fn bar_6_a_last_thread_that_does_not_trip_breaks_the_barrier() {
     let pass: fn(&Shared) -> Passed = |shared| match shared.barrier.arrive() {
@@ -366,9 +344,6 @@ fn bar_6_a_last_thread_that_does_not_trip_breaks_the_barrier() {
     );
 }
 
-// Bound 2, 1.5 s. Fails if seats are taken by the count though some were given back, if `vacated`
-// does not set VACATED, if the seats are prepared each time or never, if `is_filling` does not look
-// at the count, or if an interruption breaks the round.
 #[test]
 fn bar_18_who_is_interrupted_leaves_a_seat_that_is_given_once_more() {
     check_limited(
@@ -386,8 +361,6 @@ fn bar_18_who_is_interrupted_leaves_a_seat_that_is_given_once_more() {
     );
 }
 
-// Bound 2, 1.5 s. Fails if seats are taken by the count though some were given back, or if who
-// times out stays counted.
 #[test]
 fn bar_18_an_interruption_racing_a_timeout_leaves_nobody_behind() {
     check_limited(
@@ -408,7 +381,6 @@ fn bar_18_an_interruption_racing_a_timeout_leaves_nobody_behind() {
     );
 }
 
-// Bound 3, 3.1 s. Fails if an interruption of who is too many sets DOOMED.
 #[test]
 fn bar_18_an_interruption_of_who_is_too_many_breaks_nothing() {
     check_limited(
@@ -427,7 +399,6 @@ fn bar_18_an_interruption_of_who_is_too_many_breaks_nothing() {
     );
 }
 
-// Bound 3, 4.6 s. Fails if who is too many stays counted when interrupted, or then sets DOOMED.
 #[test]
 fn bar_18_an_interruption_of_who_is_too_many_racing_a_reset_leaves_nobody_behind() {
     check_limited(
@@ -446,7 +417,6 @@ fn bar_18_an_interruption_of_who_is_too_many_racing_a_reset_leaves_nobody_behind
     );
 }
 
-// Bound 3, < 0.1 s. Fails if `change` reads the state again before it wakes.
 #[test]
 fn barrier_who_was_let_go_by_a_trip_may_destroy_it() {
     let pass: fn(&Doomed<Shared>) = |shared| {
@@ -457,7 +427,6 @@ fn barrier_who_was_let_go_by_a_trip_may_destroy_it() {
     check(3, || Doomed::new(Shared::with(2)), [pass, pass], |_, _| {});
 }
 
-// Bound 3, < 0.1 s. Fails if `change` reads the state again before it wakes.
 #[test]
 fn barrier_who_was_let_go_by_an_abort_may_destroy_it() {
     check(

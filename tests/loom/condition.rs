@@ -274,54 +274,44 @@ fn notify_all_wakes_more_than_one_release_wakes_itself<M: Monitor>(preemptions: 
 mod owned {
     use super::*;
 
-    // Bound 3, 0.1 s. Fails if `wait_owned` queues after `release_all`, be it under the lock taken
-    // anew.
     #[test]
     fn cond_5_a_waiter_is_queued_before_the_lock_is_free() {
         a_waiter_is_notified_by_who_takes_the_lock_next::<Owned>();
     }
 
-    // Bound 2, 8.9 s. Fails if `pop` takes the last, or `notify_waiting` takes one more.
     #[test]
     fn cond_11_notify_wakes_the_one_that_came_first_and_no_other() {
         notify_wakes_exactly_the_one_that_came_first::<Owned>(2);
     }
 
-    // Bound 2, 2.4 s. Fails if `wait_owned` returns what `park` said though it was notified.
     #[test]
     fn cond_16_a_timeout_racing_notify_is_settled_once() {
         let wait = within::<Owned>(SOON);
         each_notified_wait_is_true_and_each_other_false(2, |model| gives(model, 1), [wait; 2]);
     }
 
-    // Bound 2, 2.3 s. Fails if `wait_owned` returns what `park` said though it was notified.
     #[test]
     fn cond_16_an_interruption_racing_notify_is_settled_once() {
         let wait = within::<Owned>(INTERRUPTIBLE);
         each_notified_wait_is_true_and_each_other_false(2, |model| gives(model, 1), [wait; 2]);
     }
 
-    // Bound 2, 2.4 s. Fails if `free_and_wake` requeues after it has freed the lock.
     #[test]
     fn cond_16_a_timeout_of_a_requeued_waiter_is_settled_once() {
         let wait = within::<Owned>(SOON);
         each_notified_wait_is_true_and_each_other_false(2, |model| gives(model, 2), [wait; 2]);
     }
 
-    // Bound 3, 0.1 s. Fails if `release_all` does not look at PENDING.
     #[test]
     fn notify_then_wait_on_one_lock_wakes_the_other() {
         notify_then_wait_on_the_same_lock_wakes_the_other::<Owned>();
     }
 
-    // Bound 3, 9.7 s. Fails if `requeue_pending` does not announce a waiter, or `requeue_to`
-    // requeues nobody.
     #[test]
     fn cond_14_notify_all_wakes_those_it_requeues() {
         notify_all_wakes_more_than_one_release_wakes_itself::<Owned>(3);
     }
 
-    // Bound 1, 5.4 s. Fails if `wait_owned` says `requeued: false`.
     #[test]
     fn cond_14_each_of_two_requeued_waiters_gets_the_lock() {
         check(
@@ -338,7 +328,30 @@ mod owned {
         );
     }
 
-    // Bound 3, < 0.1 s. Fails if `wait_owned` releases once, or `acquire_all` sets depth 1.
+    #[test]
+    fn cond_14_a_requeued_waiter_gets_the_lock_beside_a_newcomer_and_one_that_gives_up() {
+        check_limited(
+            2,
+            Model::<Owned>::new,
+            [
+                |model: &Model<Owned>| {
+                    model.next_stage(usize::MAX);
+                    model.next_stage(0); // as good as a newcomer
+                    Ok(())
+                },
+                |model| {
+                    model.wait_in_line();
+                    Ok(())
+                },
+                |model| model.wait_once(SOON),
+            ],
+            |model, _| {
+                assert_eq!(model.returned.get(), model.came.get());
+                assert!(model.is_settled());
+            },
+        );
+    }
+
     #[test]
     fn cond_6_wait_gives_the_lock_up_whatever_the_depth_and_restores_it() {
         check(
@@ -361,7 +374,6 @@ mod owned {
         );
     }
 
-    // Bound 3, < 0.1 s. Fails if `free_and_wake` reads the lock's word again before it wakes.
     #[test]
     fn condition_who_was_notified_may_destroy_it() {
         check(
@@ -382,33 +394,28 @@ mod owned {
 mod shared {
     use super::*;
 
-    // Bound 3, < 0.1 s. Fails if `wait_shared` queues after `release`.
     #[test]
     fn cond_5_a_waiter_is_queued_before_the_lock_is_free() {
         a_waiter_is_notified_by_who_takes_the_lock_next::<Shared>();
     }
 
-    // Bound 3, 7.7 s. Fails if `pop` takes the last, or `notify_shared` takes one more.
     #[test]
     fn cond_11_notify_wakes_the_one_that_came_first_and_no_other() {
         notify_wakes_exactly_the_one_that_came_first::<Shared>(3);
     }
 
-    // Bound 3, 3.6 s. Fails if `wait_shared` returns what `park` said though it was notified.
     #[test]
     fn cond_16_a_timeout_racing_notify_is_settled_once() {
         let wait = within::<Shared>(SOON);
         each_notified_wait_is_true_and_each_other_false(3, |model| gives(model, 1), [wait; 2]);
     }
 
-    // Bound 3, 3.3 s. Fails if `wait_shared` returns what `park` said though it was notified.
     #[test]
     fn cond_16_an_interruption_racing_notify_is_settled_once() {
         let wait = within::<Shared>(INTERRUPTIBLE);
         each_notified_wait_is_true_and_each_other_false(3, |model| gives(model, 1), [wait; 2]);
     }
 
-    // Bound 3, 2.0 s. Fails if `wait_shared` returns what `park` said though it was notified.
     #[test]
     fn cond_4_a_notify_without_the_lock_is_settled_once() {
         let wait = within::<Shared>(SOON);
@@ -416,7 +423,6 @@ mod shared {
         each_notified_wait_is_true_and_each_other_false(3, notify, [wait; 2]);
     }
 
-    // Bound 2, 3.6 s. Fails if `locked` does not take `queue_lock`.
     #[test]
     fn cond_4_two_notifies_without_the_lock_share_no_waiter() {
         let wait = within::<Shared>(SOON);
@@ -432,8 +438,6 @@ mod shared {
         );
     }
 
-    // Bound 3, < 0.1 s. Fails if the Release in `Waiter::notify`, or the Acquire in `is_notified`,
-    // is Relaxed, or `notify` reads the state again after its swap.
     #[test]
     fn cond_22_notify_without_the_lock_leaves_the_waiters_memory_alone() {
         check_limited(
@@ -447,7 +451,6 @@ mod shared {
         );
     }
 
-    // Bound 3, < 0.1 s. Fails if `wait_shared` queues after `release`.
     #[test]
     fn cond_5_a_notify_that_comes_after_the_lock_was_free_reaches_who_came_before_the_change() {
         check_spurious(
@@ -466,7 +469,6 @@ mod shared {
         );
     }
 
-    // Bound 3, 0.2 s. Fails if `wait_shared` does not hand the notify on.
     #[test]
     fn cond_8_a_wait_whose_release_errs_hands_its_notify_on() {
         check(
@@ -485,13 +487,11 @@ mod shared {
         );
     }
 
-    // Bound 3, < 0.1 s. Fails if `notify_shared` does not wake whom it put off.
     #[test]
     fn notify_then_wait_on_one_lock_wakes_the_other() {
         notify_then_wait_on_the_same_lock_wakes_the_other::<Shared>();
     }
 
-    // Bound 3, 0.6 s. Fails if `notify_shared` wakes only whom it put off.
     #[test]
     fn cond_14_notify_all_wakes_more_than_it_puts_off() {
         notify_all_wakes_more_than_one_release_wakes_itself::<Shared>(3);
@@ -537,7 +537,6 @@ mod two_locks {
         }
     }
 
-    // Bound 3, 3.0 s. Fails if `locked` does not take `queue_lock`.
     #[test]
     fn cond_16_waiters_with_different_locks_are_settled_once() {
         check_limited(
@@ -556,7 +555,6 @@ mod two_locks {
         );
     }
 
-    // Bound 3, 1.9 s. Fails if `notify_queued` wakes only whom it put off.
     #[test]
     fn cond_14_notify_under_one_lock_wakes_the_waiters_of_both() {
         // Each waits until it is told under its own lock.

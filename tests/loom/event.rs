@@ -1,8 +1,8 @@
 //! Models of `Event` (EVT).
 
-use crate::model::{Data, Doomed, SOON, check, check_limited, check_spurious};
+use crate::model::{Data, Doomed, INTERRUPTIBLE, SOON, check, check_limited, check_spurious};
 use threadbare::raw::event::RawEvent;
-use threadbare::raw::park::Limit;
+use threadbare::raw::park::{GaveUp, Limit};
 
 struct Flagged {
     event: RawEvent,
@@ -28,7 +28,6 @@ impl Flagged {
     }
 }
 
-// Bound 3, 0.2 s. Fails if `set` wakes one.
 #[test]
 fn evt_3_set_lets_both_waiters_go() {
     check(
@@ -39,7 +38,6 @@ fn evt_3_set_lets_both_waiters_go() {
     );
 }
 
-// Bound 3, < 0.1 s. Fails if `wait_contended` returns as soon as it was woken.
 #[test]
 fn evt_2_a_wait_lasts_until_the_flag_is_set() {
     check_spurious(
@@ -53,7 +51,6 @@ fn evt_2_a_wait_lasts_until_the_flag_is_set() {
     );
 }
 
-// Bound 3, < 0.1 s. Fails if `clear` starts no generation.
 #[test]
 fn evt_4_set_then_clear_frees_waiters() {
     check(
@@ -73,7 +70,6 @@ fn evt_4_set_then_clear_frees_waiters() {
     );
 }
 
-// Bound 3, < 0.1 s. Fails if the Acquire in `is_set`, or the Release in `set`, is Relaxed.
 #[test]
 fn mem_2_who_sees_the_flag_sees_what_was_before_set() {
     check(
@@ -88,8 +84,6 @@ fn mem_2_who_sees_the_flag_sees_what_was_before_set() {
     );
 }
 
-// Bound 3, < 0.1 s. Fails if `clear` is a plain store, or if the Release in `set`, or the Acquire
-// of the exchange, of the load after it, or of `spin`, is Relaxed.
 #[test]
 fn mem_2_a_wait_sees_what_was_before_set_though_the_flag_is_cleared() {
     check_limited(
@@ -108,7 +102,6 @@ fn mem_2_a_wait_sees_what_was_before_set_though_the_flag_is_cleared() {
     );
 }
 
-// Bound 3, 0.6 s. Fails if a timed-out waiter clears WAITERS.
 #[test]
 fn evt_5_a_timeout_racing_set_loses_no_wake() {
     check_limited(
@@ -129,8 +122,6 @@ fn evt_5_a_timeout_racing_set_loses_no_wake() {
     );
 }
 
-// Bound 3, 0.1 s. Fails if `clear` also starts a generation, without waking, when the flag is
-// clear.
 #[test]
 fn evt_7_clear_racing_set_strands_no_waiter() {
     check(
@@ -148,7 +139,6 @@ fn evt_7_clear_racing_set_strands_no_waiter() {
     );
 }
 
-// Bound 3, < 0.1 s. Fails if `set` reads the word again before it wakes.
 #[test]
 fn event_a_waiter_that_saw_the_flag_may_destroy_it() {
     check(
@@ -159,6 +149,49 @@ fn event_a_waiter_that_saw_the_flag_may_destroy_it() {
             |flagged| {
                 flagged.wait();
                 flagged.destroy();
+            },
+        ],
+        |_, _| {},
+    );
+}
+
+#[test]
+fn evt_5_an_interruption_racing_set_loses_no_wake() {
+    check_limited(
+        3,
+        Flagged::new,
+        [
+            |flagged: &Flagged| {
+                flagged.publish();
+                Ok(())
+            },
+            |flagged| flagged.event.wait(INTERRUPTIBLE),
+            |flagged| flagged.event.wait(Limit::NONE),
+        ],
+        |_, [_, interrupted, untimed]| {
+            assert_ne!(interrupted, Err(GaveUp::TimedOut));
+            assert_eq!(untimed, Ok(()));
+        },
+    );
+}
+
+#[test]
+fn event_who_saw_the_flag_at_its_deadline_may_destroy_it() {
+    check_limited(
+        3,
+        || Doomed::new(Flagged::new()),
+        [
+            |flagged: &Doomed<Flagged>| {
+                flagged.publish();
+                Ok(())
+            },
+            |flagged| {
+                let waited = flagged.event.wait(SOON);
+                if waited.is_err() {
+                    flagged.wait(); // `set` is still to come
+                }
+                flagged.destroy();
+                waited
             },
         ],
         |_, _| {},

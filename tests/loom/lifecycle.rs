@@ -1,7 +1,10 @@
 //! Models of a thread's start and end (THR).
 
 use crate::model::{Data, Doomed, check, check_spurious};
+use std::sync::atomic::Ordering::Relaxed;
+use threadbare::primitive::AtomicU32;
 use threadbare::raw::lifecycle::RawLifecycle;
+use threadbare::raw::locked::Locked;
 use threadbare::raw::park::Limit;
 
 struct Started {
@@ -40,7 +43,6 @@ impl Started {
     }
 }
 
-// Bound 3, < 0.1 s. Fails if the Release in `started`, or the Acquire in `is_started`, is Relaxed.
 #[test]
 fn thr_18_who_sees_a_thread_started_sees_what_its_starter_wrote() {
     check(
@@ -61,7 +63,6 @@ fn thr_18_who_sees_a_thread_started_sees_what_its_starter_wrote() {
     );
 }
 
-// Bound 3, 0.3 s. Fails if `native_id` does not wait, or `runs_as` says so before it tells the id.
 #[test]
 fn thr_10_who_sees_a_thread_started_learns_its_kernel_id() {
     check_spurious(
@@ -79,8 +80,6 @@ fn thr_10_who_sees_a_thread_started_learns_its_kernel_id() {
     );
 }
 
-// Bound 3, 0.4 s. Fails if the Release in the event's `set`, or the Acquire in its `is_set`, is
-// Relaxed.
 #[test]
 fn mem_3_who_waits_for_the_end_or_sees_it_sees_what_the_thread_did() {
     check_spurious(
@@ -102,7 +101,6 @@ fn mem_3_who_waits_for_the_end_or_sees_it_sees_what_the_thread_did() {
     );
 }
 
-// Bound 3, < 0.1 s. Fails if anything of the lifecycle is touched after the flag of its end was set.
 #[test]
 fn thr_14_who_waited_for_the_end_may_free_the_record() {
     check(
@@ -116,5 +114,62 @@ fn thr_14_who_waited_for_the_end_may_free_the_record() {
             },
         ],
         |_, _| {},
+    );
+}
+
+#[test]
+fn thr_9_a_start_that_fails_leaves_the_thread_to_the_next() {
+    struct Planned {
+        lifecycle: RawLifecycle,
+        /// Under the lock of the record.
+        plan: Locked<Data>,
+        starts: AtomicU32,
+    }
+    impl Planned {
+        /// Whether the caller is to start it.
+        fn begin(&self) -> bool {
+            self.plan.with(|plan| {
+                let is_new = self.lifecycle.is_new();
+                if is_new {
+                    self.lifecycle.begin();
+                    plan.add(1);
+                }
+                is_new
+            })
+        }
+    }
+    check(
+        3,
+        || Planned {
+            lifecycle: RawLifecycle::new(),
+            plan: Locked::new(Data::new()),
+            starts: AtomicU32::new(0),
+        },
+        [
+            |planned: &Planned| {
+                if planned.begin() {
+                    planned.plan.with(|_| planned.lifecycle.failed());
+                }
+                false
+            },
+            |planned| {
+                let begun = planned.begin();
+                if begun {
+                    assert!(!planned.lifecycle.is_started());
+                    planned.starts.store(1, Relaxed);
+                    planned.lifecycle.started();
+                }
+                begun
+            },
+            |planned| {
+                let is_started = planned.lifecycle.is_started();
+                assert!(!is_started || planned.starts.load(Relaxed) == 1);
+                is_started
+            },
+        ],
+        |planned, [_, begun, seen]| {
+            assert!(begun || !seen);
+            assert!(planned.lifecycle.is_started() == begun && planned.lifecycle.is_new() != begun);
+        },
     );
 }

@@ -1,6 +1,7 @@
 //! Models of `Lock` (LOCK).
 
 use crate::model::{Data, Doomed, INTERRUPTIBLE, SOON, check, check_limited, check_spurious};
+use std::cell::Cell;
 use threadbare::primitive::Deadline;
 use threadbare::raw::lock::{NotLocked, RawLock};
 use threadbare::raw::park::{GaveUp, Limit};
@@ -44,7 +45,6 @@ impl Locked {
     }
 }
 
-// Bound 3, 0.8 s. Fails if `acquire_asleep` has `if` for `while`.
 #[test]
 fn lock_3_only_one_thread_at_a_time_has_the_lock() {
     let section: fn(&Locked) -> _ = |locked| locked.section(Limit::NONE);
@@ -54,7 +54,6 @@ fn lock_3_only_one_thread_at_a_time_has_the_lock() {
     });
 }
 
-// Bound 3, < 0.1 s. Fails if the Acquire in `try_acquire`, or the Release in `release`, is Relaxed.
 #[test]
 fn mem_1_an_attempt_that_succeeds_sees_what_was_before_the_release() {
     check(
@@ -75,8 +74,6 @@ fn mem_1_an_attempt_that_succeeds_sees_what_was_before_the_release() {
     );
 }
 
-// Bound 3, < 0.1 s. Fails if the Acquire in `acquire_asleep`, or the Release in
-// `release_contended`, is Relaxed.
 #[test]
 fn mem_1_a_waiter_sees_what_was_before_the_release() {
     check(
@@ -87,7 +84,6 @@ fn mem_1_a_waiter_sees_what_was_before_the_release() {
     );
 }
 
-// Bound 3, < 0.1 s. Fails if the Acquire in `last_attempt` is Relaxed.
 #[test]
 fn mem_1_a_timeout_that_gets_the_lock_after_all_sees_what_was_before_the_release() {
     check_limited(
@@ -102,8 +98,6 @@ fn mem_1_a_timeout_that_gets_the_lock_after_all_sees_what_was_before_the_release
     );
 }
 
-// Bound 3, 0.2 s. Fails if `release_contended` does not wake, or `acquire_asleep` takes the lock
-// without WAITERS.
 #[test]
 fn lock_12_each_of_two_waiters_gets_the_lock() {
     let wait: fn(&Locked) -> _ = |locked| locked.section(Limit::NONE);
@@ -115,7 +109,6 @@ fn lock_12_each_of_two_waiters_gets_the_lock() {
     );
 }
 
-// Bound 3, 0.3 s. Fails if who gives up clears WAITERS.
 #[test]
 fn lock_12_a_timeout_racing_a_release_loses_no_wake() {
     check_limited(
@@ -134,7 +127,6 @@ fn lock_12_a_timeout_racing_a_release_loses_no_wake() {
     );
 }
 
-// Bound 3, 0.3 s. Fails if who gives up clears WAITERS.
 #[test]
 fn lock_12_an_interruption_racing_a_release_loses_no_wake() {
     check_limited(
@@ -153,7 +145,6 @@ fn lock_12_an_interruption_racing_a_release_loses_no_wake() {
     );
 }
 
-// Bound 3, 0.4 s. Fails if `park` returns every interruption.
 #[test]
 fn sig_2_a_signal_does_not_end_a_wait_that_is_not_interruptible() {
     check_limited(
@@ -172,7 +163,6 @@ fn sig_2_a_signal_does_not_end_a_wait_that_is_not_interruptible() {
     );
 }
 
-// Bound 3, < 0.1 s. Fails if `release`, or `release_contended`, loads and then stores.
 #[test]
 fn lock_10_of_two_releases_of_one_acquisition_exactly_one_errs() {
     fn contended() -> Locked {
@@ -189,8 +179,6 @@ fn lock_10_of_two_releases_of_one_acquisition_exactly_one_errs() {
     }
 }
 
-// Bound 3, < 0.1 s. Fails if `release`, or `release_contended`, reads the word again after it has
-// freed the lock.
 #[test]
 fn lock_the_next_owner_may_destroy_it() {
     check(
@@ -205,4 +193,67 @@ fn lock_the_next_owner_may_destroy_it() {
         ],
         |_, _| {},
     );
+}
+
+/// Waits until the second time that it is asked whether to go on.
+fn checked(locked: &Locked, deadline: Deadline) -> Result<(), GaveUp> {
+    let asked = Cell::new(0);
+    let check = || {
+        asked.set(asked.get() + 1);
+        asked.get() == 2
+    };
+    locked.section(Limit::checked(deadline, &check))
+}
+
+#[test]
+fn sig_4_a_check_that_ends_a_wait_racing_a_release_loses_no_wake() {
+    check_limited(
+        3,
+        Locked::held,
+        [
+            |locked: &Locked| {
+                locked.release()?;
+                locked.section(Limit::NONE)
+            },
+            |locked| checked(locked, Deadline::NEVER),
+            |locked| locked.section(Limit::NONE),
+        ],
+        |locked, [first, checked, untimed]| {
+            assert_eq!((first, untimed), (Ok(()), Ok(())));
+            assert_ne!(checked, Err(GaveUp::TimedOut));
+            assert_eq!(locked.data.get(), 3 + u32::from(checked.is_ok()));
+            assert!(!locked.lock.is_locked());
+        },
+    );
+}
+
+#[test]
+fn sig_4_a_checked_wait_ends_at_its_deadline() {
+    check_limited(
+        3,
+        Locked::held,
+        [Locked::release, |locked| checked(locked, Deadline::SOON)],
+        |locked, [_, checked]| {
+            assert_ne!(
+                checked,
+                Err(GaveUp::Interrupted),
+                "it comes in the first slice"
+            );
+            assert_eq!(locked.data.get(), 1 + u32::from(checked.is_ok()));
+        },
+    );
+}
+
+#[test]
+fn fork_6_a_word_with_waiters_that_are_not_there_strands_none_that_is() {
+    fn forked() -> Locked {
+        let locked = Locked::held();
+        locked.lock.announce_waiter(); // in the parent
+        locked
+    }
+    let wait: fn(&Locked) -> _ = |locked| locked.section(Limit::NONE);
+    check_spurious(3, forked, [Locked::release, wait, wait], |locked, _| {
+        assert_eq!(locked.data.get(), 3);
+        assert!(!locked.lock.is_locked());
+    });
 }

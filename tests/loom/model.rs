@@ -5,6 +5,7 @@ use loom::thread;
 use std::ops::Deref;
 use std::ptr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use threadbare::primitive::{Deadline, Unkindness};
 use threadbare::raw::park::Limit;
 
@@ -25,7 +26,10 @@ pub fn check<S, R, const N: usize>(
 {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
+    let executions = Arc::new(AtomicUsize::new(0)); // not loom's, as below
+    let counted = executions.clone();
     builder.check(move || {
+        counted.fetch_add(1, Relaxed);
         // Not loom's Arc: this thread drops it last, after it has joined all others.
         let shared = Arc::new(new());
         let [first, others @ ..] = &threads[..] else {
@@ -40,6 +44,9 @@ pub fn check<S, R, const N: usize>(
         results.extend(others.into_iter().map(|other| other.join().unwrap()));
         settled(&shared, results.try_into().ok().unwrap());
     });
+    // For `scripts/models.py`, which adds up a model's lines.
+    let executions = executions.load(Relaxed);
+    println!("explored: bound {preemptions}, executions {executions}");
 }
 
 /// As [`check`], for waits with a limit.

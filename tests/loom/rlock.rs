@@ -1,6 +1,6 @@
 //! Models of `RLock` (RLOCK).
 
-use crate::model::{Data, Doomed, SOON, check, check_limited, check_spurious};
+use crate::model::{Data, Doomed, INTERRUPTIBLE, SOON, check, check_limited, check_spurious};
 use threadbare::raw::park::{GaveUp, Limit};
 use threadbare::raw::rlock::{NotOwner, RawRLock};
 
@@ -46,7 +46,6 @@ impl Locked {
     }
 }
 
-// Bound 2, 1.4 s. Fails if `release` frees the lock at depth 2.
 #[test]
 fn rlock_5_only_the_last_release_lets_another_in() {
     let nested: fn(&Locked) = |locked| {
@@ -66,8 +65,6 @@ fn rlock_5_only_the_last_release_lets_another_in() {
     });
 }
 
-// Bound 3, 0.1 s. Fails if `release` asks whether the lock is locked, not whether it is the
-// caller's.
 #[test]
 fn rlock_6_a_release_by_another_thread_errs_and_frees_nothing() {
     check(
@@ -82,8 +79,6 @@ fn rlock_6_a_release_by_another_thread_errs_and_frees_nothing() {
     );
 }
 
-// Bound 3, 3.5 s. Fails if `free` clears `owner` after the release, or never, or
-// `acquire_contended` sets it first.
 #[test]
 fn rlock_11_only_the_owner_finds_itself_the_owner() {
     let look: fn(&Locked) = |locked| {
@@ -99,7 +94,6 @@ fn rlock_11_only_the_owner_finds_itself_the_owner() {
     );
 }
 
-// Bound 3, < 0.1 s. Fails if `acquire_all` sets depth 1.
 #[test]
 fn rlock_8_giving_the_lock_up_and_taking_it_back_restores_the_depth() {
     check(
@@ -124,8 +118,6 @@ fn rlock_8_giving_the_lock_up_and_taking_it_back_restores_the_depth() {
     );
 }
 
-// Bound 3, 2.2 s. Fails if `acquire_contended` notes the owner also when it gave up, or who gives
-// up clears WAITERS.
 #[test]
 fn rlock_3_a_timeout_racing_a_release_loses_no_wake() {
     check_limited(
@@ -147,8 +139,6 @@ fn rlock_3_a_timeout_racing_a_release_loses_no_wake() {
     );
 }
 
-// Bound 3, < 0.1 s. Fails if `free` clears `owner` after the release, or `RawLock::release` reads
-// the word again.
 #[test]
 fn rlock_the_next_owner_may_destroy_it() {
     check(
@@ -177,8 +167,6 @@ fn plain_section(locked: &Locked, limit: Limit) -> Result<(), GaveUp> {
     Ok(())
 }
 
-// Bound 2, 1.9 s. Fails if `try_acquire_free` takes what is the caller's, or `free` clears `owner`
-// after the release.
 #[test]
 fn lock_3_who_takes_only_a_free_lock_is_alone_and_gets_it_once() {
     let section: fn(&Locked) = |locked| {
@@ -192,7 +180,6 @@ fn lock_3_who_takes_only_a_free_lock_is_alone_and_gets_it_once() {
     });
 }
 
-// Bound 3, 0.8 s. Fails if `acquire_contended` notes the owner also when it gave up.
 #[test]
 fn lock_12_a_timeout_racing_a_release_of_all_loses_no_wake() {
     check_limited(
@@ -211,7 +198,6 @@ fn lock_12_a_timeout_racing_a_release_of_all_loses_no_wake() {
     );
 }
 
-// Bound 3, < 0.1 s. Fails if `free` clears `owner` after the release.
 #[test]
 fn lock_the_next_owner_may_destroy_what_was_released_whatever_the_depth() {
     check(
@@ -229,5 +215,31 @@ fn lock_the_next_owner_may_destroy_what_was_released_whatever_the_depth() {
             },
         ],
         |_, _| {},
+    );
+}
+
+#[test]
+fn rlock_3_an_interruption_racing_a_release_loses_no_wake() {
+    check_limited(
+        2,
+        Locked::held,
+        [
+            |locked: &Locked| {
+                locked.release();
+                Ok(())
+            },
+            |locked| {
+                let taken = locked.section(INTERRUPTIBLE);
+                assert!(!locked.lock.is_owned());
+                taken
+            },
+            |locked| locked.section(Limit::NONE),
+        ],
+        |locked, [_, interrupted, untimed]| {
+            assert_ne!(interrupted, Err(GaveUp::TimedOut));
+            assert_eq!(untimed, Ok(()));
+            assert_eq!(locked.data.get(), 2 + u32::from(interrupted.is_ok()));
+            assert!(!locked.lock.is_locked());
+        },
     );
 }

@@ -1,7 +1,7 @@
 //! Models of `Semaphore` and `BoundedSemaphore` (SEM, BSEM).
 
 use crate::model::{Data, Doomed, INTERRUPTIBLE, SOON, check, check_limited, check_spurious};
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, Ordering::AcqRel, Ordering::Relaxed};
 use threadbare::raw::park::{GaveUp, Limit};
 use threadbare::raw::semaphore::{AboveBound, MAX_PERMITS, RawSemaphore};
 
@@ -53,7 +53,6 @@ impl Shared {
     }
 }
 
-// Bound 2, 5.8 s. Fails if `try_acquire` loads and then stores.
 #[test]
 fn sem_2_no_more_permits_are_in_use_than_there_are() {
     check_spurious(
@@ -68,7 +67,6 @@ fn sem_2_no_more_permits_are_in_use_than_there_are() {
     );
 }
 
-// Bound 3, < 0.1 s. Fails if the Acquire in `try_acquire`, or the Release in `release`, is Relaxed.
 #[test]
 fn mem_1_a_permit_taken_at_once_carries_what_was_before_its_release() {
     check(
@@ -89,8 +87,6 @@ fn mem_1_a_permit_taken_at_once_carries_what_was_before_its_release() {
     );
 }
 
-// Bound 3, 0.3 s. Fails if the Acquire in `take_and_leave`, or the Release in `release`, is
-// Relaxed.
 #[test]
 fn mem_1_two_permits_carry_what_was_before_both_releases() {
     check(
@@ -114,7 +110,6 @@ fn mem_1_two_permits_carry_what_was_before_both_releases() {
     );
 }
 
-// Bound 3, 1.3 s. Fails if a release wakes one waiter, whatever it adds.
 #[test]
 fn sem_5_a_release_of_two_lets_both_waiters_go() {
     let wait: fn(&Shared) = |shared| shared.acquire(1, Limit::NONE).unwrap();
@@ -126,7 +121,6 @@ fn sem_5_a_release_of_two_lets_both_waiters_go() {
     );
 }
 
-// Bound 3, 5.7 s. Fails if a release wakes nobody where permits were left.
 #[test]
 fn sem_5_two_releases_let_both_waiters_go() {
     let wait: fn(&Shared) = |shared| shared.acquire(1, Limit::NONE).unwrap();
@@ -166,8 +160,6 @@ fn one_gives_up(limited: fn(&Shared) -> Result<(), GaveUp>) {
     );
 }
 
-// Bound 3, 5.5 s. Fails if who gives up stays counted as a waiter, or, though woken, takes no last
-// look for a permit.
 #[test]
 fn sem_8_a_timeout_racing_a_release_costs_neither_permit_nor_wake() {
     one_gives_up(|shared| {
@@ -177,8 +169,6 @@ fn sem_8_a_timeout_racing_a_release_costs_neither_permit_nor_wake() {
     });
 }
 
-// Bound 3, 5.7 s. Fails if who gives up stays counted as a waiter, or, though woken, takes no last
-// look for a permit.
 #[test]
 fn sem_8_an_interruption_racing_a_release_costs_neither_permit_nor_wake() {
     one_gives_up(|shared| {
@@ -188,7 +178,6 @@ fn sem_8_an_interruption_racing_a_release_costs_neither_permit_nor_wake() {
     });
 }
 
-// Bound 3, 2.7 s. Fails if `wakes` ignores MANY.
 #[test]
 fn sem_8_who_waits_for_two_takes_no_wake_from_who_waits_for_one() {
     check(
@@ -206,7 +195,6 @@ fn sem_8_who_waits_for_two_takes_no_wake_from_who_waits_for_one() {
     );
 }
 
-// Bound 3, 4.1 s. Fails if `wakes` ignores MANY.
 #[test]
 fn sem_8_who_gives_up_waiting_for_two_leaves_the_permit_to_who_waits_for_one() {
     check_limited(
@@ -227,7 +215,6 @@ fn sem_8_who_gives_up_waiting_for_two_leaves_the_permit_to_who_waits_for_one() {
     );
 }
 
-// Bound 3, < 0.1 s. Fails if `release` compares with the bound before its loop only.
 #[test]
 fn bsem_2_of_two_releases_that_together_exceed_the_bound_one_errs() {
     let release: fn(&Shared) -> _ = |shared| shared.semaphore.release(1, 1);
@@ -242,8 +229,6 @@ fn bsem_2_of_two_releases_that_together_exceed_the_bound_one_errs() {
     );
 }
 
-// Bound 3, < 0.1 s. Fails if `release` reads the word again after it has added, or its Release is
-// Relaxed.
 #[test]
 fn semaphore_who_takes_the_permit_may_destroy_it() {
     check(
@@ -254,6 +239,53 @@ fn semaphore_who_takes_the_permit_may_destroy_it() {
             |shared| {
                 shared.acquire(1, Limit::NONE).unwrap();
                 shared.destroy();
+            },
+        ],
+        |_, _| {},
+    );
+}
+
+#[test]
+fn semaphore_the_last_of_two_that_one_release_lets_go_may_destroy_it() {
+    struct Counted {
+        shared: Doomed<Shared>,
+        through: loom::sync::atomic::AtomicU32,
+    }
+    let take: fn(&Counted) = |counted| {
+        counted.shared.acquire(1, Limit::NONE).unwrap();
+        // The last one is ordered behind the first.
+        if counted.through.fetch_add(1, AcqRel) == 1 {
+            counted.shared.destroy();
+        }
+    };
+    check(
+        2,
+        || Counted {
+            shared: Doomed::new(Shared::with(0)),
+            through: loom::sync::atomic::AtomicU32::new(0),
+        },
+        [|counted: &Counted| counted.shared.release(2), take, take],
+        |_, _| {},
+    );
+}
+
+#[test]
+fn semaphore_who_takes_a_permit_at_its_deadline_may_destroy_it() {
+    check_limited(
+        3,
+        || Doomed::new(Shared::with(0)),
+        [
+            |shared: &Doomed<Shared>| {
+                shared.release(2);
+                Ok(())
+            },
+            |shared| {
+                let waited = shared.acquire(2, SOON);
+                if waited.is_err() {
+                    shared.acquire(2, Limit::NONE).unwrap(); // they are still to come
+                }
+                shared.destroy();
+                waited
             },
         ],
         |_, _| {},

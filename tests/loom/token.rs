@@ -37,9 +37,6 @@ impl Owned {
     }
 }
 
-// Bound 3, < 0.1 s. Fails if `give` does not wake, or loads and then stores; if `wait_contended` sleeps
-// without PARKED, or returns as soon as it was woken; if the Release in `give`, or an Acquire of
-// `take` or `wait_contended`, is Relaxed.
 #[test]
 fn park_returns_with_a_token_and_no_token_is_lost() {
     check_spurious(
@@ -54,7 +51,6 @@ fn park_returns_with_a_token_and_no_token_is_lost() {
     );
 }
 
-// Bound 3, < 0.1 s. Fails if `take` or `wait_contended` leaves the token there.
 #[test]
 fn park_twice_takes_two_tokens() {
     check_spurious(
@@ -77,7 +73,6 @@ fn park_twice_takes_two_tokens() {
     );
 }
 
-// Bound 3, < 0.1 s. Fails if `give` does nothing when the token is given already.
 #[test]
 fn park_sees_what_was_before_every_token_that_it_takes_as_one() {
     check(
@@ -102,7 +97,6 @@ fn park_sees_what_was_before_every_token_that_it_takes_as_one() {
     );
 }
 
-// Bound 3, < 0.1 s. Fails if who gives up stores EMPTY without a look.
 #[test]
 fn park_that_times_out_leaves_no_token_behind_and_loses_none() {
     check_limited(
@@ -116,7 +110,6 @@ fn park_that_times_out_leaves_no_token_behind_and_loses_none() {
     );
 }
 
-// Bound 3, < 0.1 s. Fails as the one before.
 #[test]
 fn park_that_is_interrupted_leaves_no_token_behind_and_loses_none() {
     check_limited(
@@ -130,7 +123,6 @@ fn park_that_is_interrupted_leaves_no_token_behind_and_loses_none() {
     );
 }
 
-// Bound 3, < 0.1 s. Fails if `park` returns every interruption.
 #[test]
 fn park_goes_on_after_a_signal() {
     check_limited(
@@ -146,7 +138,6 @@ fn park_goes_on_after_a_signal() {
     );
 }
 
-// Bound 3, < 0.1 s. Fails if `give` reads the word again before it wakes.
 #[test]
 fn park_may_end_the_thread_and_its_token() {
     check(

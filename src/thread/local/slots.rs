@@ -3,15 +3,15 @@
 //! Everything here is behind locks: one for the numbers, and [`SHARDS`] for the lists, chosen by
 //! number, so that threads which use different `Local`s hardly ever meet. None of these locks is
 //! held while another is taken, except over a fork, in the order of [`hold`]. Under them runs
-//! nothing but this file: no initialiser, no destructor, no allocator.
+//! nothing but this file and `raw/values.rs`: no initialiser, no destructor, no allocator.
 
 use super::table::Table;
-use crate::locked::Locked;
-use std::cell::Cell;
+use crate::raw::locked::Locked;
+use crate::raw::values::{self, List};
 use std::mem::{self, ManuallyDrop};
-use std::ptr::{self, NonNull};
-use std::sync::atomic::AtomicPtr;
-use std::sync::atomic::Ordering::{Relaxed, Release};
+use std::ptr::NonNull;
+
+pub(super) use crate::raw::values::OnLoan;
 
 /// How many locks the lists share. The odds that two threads which begin or end at the same moment
 /// want the same one are small with as many as there are CPUs in common servers.
@@ -23,7 +23,7 @@ static NUMBERS: Locked<Numbers> = Locked::new(Numbers {
 });
 
 static LISTS: [Locked<Lists>; SHARDS] =
-    [const { Locked::new(Lists { heads: Vec::new() }) }; SHARDS];
+    [const { Locked::new(Lists { lists: Vec::new() }) }; SHARDS];
 
 /// The slot numbers, from 1.
 struct Numbers {
@@ -35,15 +35,12 @@ struct Numbers {
 
 /// The lists of a shard. Number `n` is in shard `n % SHARDS`, at `n / SHARDS`.
 struct Lists {
-    heads: Vec<*mut Node>,
+    lists: Vec<List<Head>>,
 }
 
-// SAFETY: nodes are reached under the lock; their values are `Send` (see `NodeOf::new`).
-unsafe impl Send for Lists {}
-
 impl Lists {
-    fn head(&mut self, slot: u32) -> &mut *mut Node {
-        &mut self.heads[slot as usize / SHARDS]
+    fn of(&mut self, slot: u32) -> &mut List<Head> {
+        &mut self.lists[slot as usize / SHARDS]
     }
 }
 
@@ -95,9 +92,9 @@ fn make_room(slot: u32) {
     let len = slot as usize / SHARDS + 1;
     let mut spare = Vec::new();
     while !lists(slot).with(|lists| {
-        let has_room = move_if_larger(&mut lists.heads, &mut spare, len);
-        if has_room && lists.heads.len() < len {
-            lists.heads.resize(len, ptr::null_mut());
+        let has_room = move_if_larger(&mut lists.lists, &mut spare, len);
+        if has_room && lists.lists.len() < len {
+            lists.lists.resize_with(len, List::new);
         }
         has_room
     }) {
@@ -115,21 +112,18 @@ fn move_if_larger<T>(full: &mut Vec<T>, spare: &mut Vec<T>, needed: usize) -> bo
     full.capacity() >= needed
 }
 
-/// What each node begins with; see the diagram in `local.rs` for its life.
-pub(super) struct Node {
+/// What each node begins with.
+pub(super) type Node = values::Node<Head>;
+/// Where a thread's table has a node.
+pub(super) type Entry = values::Entry<Head>;
+
+/// What is known of a node beside its place.
+pub(super) struct Head {
     slot: u32,
     /// Drops the `NodeOf` that this is.
     drop: unsafe fn(*mut Node),
     /// Of the thread that made it.
     owner: *const Table,
-    /// Where the owner looks for it.
-    entry: *const AtomicPtr<Node>,
-    /// Its neighbours in the list. Under the list's lock.
-    previous: Cell<*mut Node>,
-    next: Cell<*mut Node>,
-    /// How many calls of the owner have lent the value out. The owner's; others have no business
-    /// with a value of a `Local` that is being used.
-    loans: Cell<usize>,
 }
 
 /// A node and the value in it.
@@ -141,28 +135,22 @@ pub(super) struct NodeOf<T> {
 
 impl<T: Send + 'static> NodeOf<T> {
     /// A node that is in no list yet, with room at `entry` of `owner`'s table.
-    pub(super) fn new(
-        slot: u32,
-        owner: &Table,
-        entry: &AtomicPtr<Node>,
-        value: T,
-    ) -> Box<NodeOf<T>> {
+    pub(super) fn new(slot: u32, owner: &Table, entry: &Entry, value: T) -> Box<NodeOf<T>> {
         /// # Safety
         /// `node` came out of a `Box<NodeOf<T>>` and is not used again.
         unsafe fn drop_as<T>(node: *mut Node) {
             // SAFETY: passed on to the caller.
             drop(unsafe { Box::from_raw(node.cast::<NodeOf<T>>()) });
         }
-        let node = Node {
+        let head = Head {
             slot,
             drop: drop_as::<T>,
             owner,
-            entry,
-            previous: Cell::new(ptr::null_mut()),
-            next: Cell::new(ptr::null_mut()),
-            loans: Cell::new(0),
         };
-        Box::new(NodeOf { node, value })
+        Box::new(NodeOf {
+            node: Node::new(entry, head),
+            value,
+        })
     }
 
     pub(super) fn into_value(self) -> T {
@@ -181,7 +169,8 @@ impl<'a, T> Loan<'a, T> {
         // SAFETY: linked nodes are valid. Its owner, which this is, takes it out of its list only
         // with no loans, so not during ours; others do when its `Local` is dropped.
         let node = unsafe { node.as_ref() };
-        node.node.loans.set(node.node.loans.get() + 1);
+        // SAFETY: as the caller promises.
+        unsafe { node.node.lend() };
         Loan(node)
     }
 
@@ -194,14 +183,10 @@ impl<'a, T> Loan<'a, T> {
 impl<T> Drop for Loan<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        let loans = &self.0.node.loans;
-        loans.set(loans.get() - 1);
+        // SAFETY: lent by `of`, in this thread, to which the loan is tied by its reference.
+        unsafe { self.0.node.give_back() };
     }
 }
-
-/// The value is lent out.
-#[derive(Debug)]
-pub(super) struct OnLoan;
 
 /// Puts `value` in the place of the one in `node`, which is returned.
 ///
@@ -209,9 +194,10 @@ pub(super) struct OnLoan;
 /// As for [`Loan::of`], for the time of the call.
 pub(super) unsafe fn replace<T>(node: NonNull<NodeOf<T>>, value: T) -> Result<T, (OnLoan, T)> {
     let node = node.as_ptr();
-    // SAFETY: linked nodes are valid, and the field is the calling thread's.
-    let loans = unsafe { &(*node).node.loans };
-    if loans.get() > 0 {
+    // SAFETY: linked nodes are valid.
+    let this = unsafe { &(*node).node };
+    // SAFETY: linked, and the calling thread's.
+    if unsafe { this.is_on_loan() } {
         return Err((OnLoan, value));
     }
     // SAFETY: valid as before.
@@ -226,25 +212,12 @@ pub(super) unsafe fn replace<T>(node: NonNull<NodeOf<T>>, value: T) -> Result<T,
 /// The entry is null and of the calling thread's own table, at the node's slot, whose `Local` is
 /// not dropped during the call.
 pub(super) unsafe fn link<T>(node: Box<NodeOf<T>>) -> NonNull<NodeOf<T>> {
-    let node = Box::into_raw(node);
-    let start = node.cast::<Node>();
-    // SAFETY: it came out of a box, and nobody else knows it yet.
-    let this = unsafe { &*start };
-    // SAFETY: the entry lies in the caller's own table.
-    let entry = unsafe { &*this.entry };
-    lists(this.slot).with(|lists| {
-        let head = lists.head(this.slot);
-        this.next.set(*head);
-        // SAFETY: linked nodes are valid while the list is locked.
-        if let Some(next) = unsafe { head.as_ref() } {
-            next.previous.set(start);
-        }
-        *head = start;
-        // Relaxed: others look at it under the lock only.
-        entry.store(start, Relaxed);
-    });
+    let slot = node.node.about.slot;
     // SAFETY: not null, as it came out of a box.
-    unsafe { NonNull::new_unchecked(node) }
+    let node = unsafe { NonNull::new_unchecked(Box::into_raw(node)) };
+    // SAFETY: in a box until it is taken out; the rest is the caller's promise.
+    lists(slot).with(|lists| unsafe { lists.of(slot).link(node.cast()) });
+    node
 }
 
 /// Takes the node at `entry` out of its list, if there is one by the time the list is locked.
@@ -254,32 +227,10 @@ pub(super) unsafe fn link<T>(node: Box<NodeOf<T>>) -> NonNull<NodeOf<T>> {
 ///
 /// # Safety
 /// `entry` is of the calling thread's own table, at `slot`.
-pub(super) unsafe fn unlink(
-    slot: u32,
-    entry: &AtomicPtr<Node>,
-) -> Result<Option<Unlinked>, OnLoan> {
-    lists(slot).with(|lists| {
-        // Relaxed: the lock keeps others from writing it.
-        let Some(node) = NonNull::new(entry.load(Relaxed)) else {
-            return Ok(None);
-        };
-        // SAFETY: what is in an entry is linked, and so valid while the list is locked.
-        let this = unsafe { node.as_ref() };
-        if this.loans.get() > 0 {
-            return Err(OnLoan);
-        }
-        // SAFETY: as for `this`.
-        match unsafe { this.previous.get().as_ref() } {
-            Some(previous) => previous.next.set(this.next.get()),
-            None => *lists.head(slot) = this.next.get(),
-        }
-        // SAFETY: as for `this`.
-        if let Some(next) = unsafe { this.next.get().as_ref() } {
-            next.previous.set(this.previous.get());
-        }
-        entry.store(ptr::null_mut(), Relaxed);
-        Ok(Some(Unlinked(node)))
-    })
+pub(super) unsafe fn unlink(slot: u32, entry: &Entry) -> Result<Option<Unlinked>, OnLoan> {
+    // SAFETY: passed on to the caller.
+    let unlinked = lists(slot).with(|lists| unsafe { lists.of(slot).unlink(entry) });
+    Ok(unlinked?.map(Unlinked))
 }
 
 /// A node that is in no list any more, and so belongs to whoever has this. Dropping it drops the
@@ -299,51 +250,19 @@ impl Unlinked {
 impl Drop for Unlinked {
     fn drop(&mut self) {
         // SAFETY: the node is valid, as it is ours.
-        let drop = unsafe { self.0.as_ref() }.drop;
+        let drop = unsafe { self.0.as_ref() }.about.drop;
         // SAFETY: made from a box of the type that `drop` was made for, and not used again.
         unsafe { drop(self.0.as_ptr()) };
     }
 }
 
-/// Nodes that are in no list any more, of one slot, linked by `next`.
-struct Chain(*mut Node);
-
-impl Iterator for Chain {
-    type Item = Unlinked;
-
-    fn next(&mut self) -> Option<Unlinked> {
-        let node = NonNull::new(self.0)?;
-        // SAFETY: nodes of the chain are ours, and so valid.
-        self.0 = unsafe { node.as_ref() }.next.get();
-        Some(Unlinked(node))
-    }
-}
-
 /// Takes all nodes of all threads out of a list, oldest first; those of threads that vanished at a
 /// fork are leaked.
-fn empty(slot: u32) -> Chain {
-    lists(slot).with(|lists| {
-        let mut chain = ptr::null_mut();
-        let mut node = mem::replace(lists.head(slot), ptr::null_mut());
-        // SAFETY: linked nodes are valid while the list is locked.
-        while let Some(this) = unsafe { node.as_ref() } {
-            let next = this.next.get();
-            // SAFETY: a table is not freed while it has nodes, and a vanished thread's never.
-            let owner = unsafe { &*this.owner };
-            if !owner.has_vanished() {
-                this.next.set(chain);
-                chain = node;
-            }
-            // Also where nobody will look: what is found in a slot is taken for its `Local`'s.
-            // SAFETY: the entry is in the owner's table, of which the same holds.
-            let entry = unsafe { &*this.entry };
-            // Release, paired with the Acquire in `Table::is_empty`: it is the last access to the
-            // table, which the owner may free once it sees it.
-            entry.store(ptr::null_mut(), Release);
-            node = next;
-        }
-        Chain(chain)
-    })
+fn empty(slot: u32) -> impl Iterator<Item = Unlinked> {
+    // SAFETY: a table is not freed while it has nodes, and a vanished thread's never.
+    let lost = |head: &Head| unsafe { &*head.owner }.has_vanished();
+    let chain = lists(slot).with(|lists| lists.of(slot).empty(lost));
+    chain.map(Unlinked)
 }
 
 /// Gives up a slot, for the `Local` that had it and that nobody uses any more: calls `dispose` with

@@ -16,13 +16,13 @@
 //! Entries never move: the first are in the table, the others in chunks, each as large as all before
 //! it.
 
-use super::slots::{self, Node, NodeOf};
+use super::slots::{self, Entry, Node, NodeOf};
 use crate::thread::{current, hooks};
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
-use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32};
 use threadbare_sys::fork::generation;
 use threadbare_sys::tid::is_main_thread;
@@ -60,11 +60,11 @@ impl Drop for AtThreadEnd {
     }
 }
 
-/// A thread's table. Only atomics, as two of them are static; all but the entries are the owner's
-/// alone, therefore Relaxed.
+/// A thread's table. Only atomics, as two of them are static; all but the entries (`raw/values.rs`)
+/// are the owner's alone, therefore Relaxed.
 pub(super) struct Table {
-    first: [AtomicPtr<Node>; FIRST],
-    chunks: [AtomicPtr<AtomicPtr<Node>>; CHUNKS],
+    first: [Entry; FIRST],
+    chunks: [AtomicPtr<Entry>; CHUNKS],
     /// Whether a value has come in since this was last set to `false`.
     has_news: AtomicBool,
     /// The generation in which the owner runs.
@@ -83,13 +83,13 @@ const fn chunk_len(chunk: usize) -> usize {
 }
 
 fn chunk_layout(chunk: usize) -> Layout {
-    Layout::array::<AtomicPtr<Node>>(chunk_len(chunk)).expect("2^31 pointers fit in the memory")
+    Layout::array::<Entry>(chunk_len(chunk)).expect("2^31 pointers fit in the memory")
 }
 
 impl Table {
     const fn new(generation: u32) -> Table {
         Table {
-            first: [const { AtomicPtr::new(ptr::null_mut()) }; FIRST],
+            first: [const { Entry::new() }; FIRST],
             chunks: [const { AtomicPtr::new(ptr::null_mut()) }; CHUNKS],
             has_news: AtomicBool::new(false),
             generation: AtomicU32::new(generation),
@@ -104,7 +104,7 @@ impl Table {
 
     /// The entry of `slot`, if there is room for it.
     #[inline]
-    fn entry(&self, slot: u32) -> Option<&AtomicPtr<Node>> {
+    fn entry(&self, slot: u32) -> Option<&Entry> {
         match self.first.get(slot as usize) {
             Some(entry) => Some(entry),
             None => self.later_entry(slot),
@@ -113,19 +113,19 @@ impl Table {
 
     /// Not inlined: it would treble the code of each use.
     #[inline(never)]
-    fn later_entry(&self, slot: u32) -> Option<&AtomicPtr<Node>> {
+    fn later_entry(&self, slot: u32) -> Option<&Entry> {
         let (chunk, index) = place(slot);
         Some(&self.chunk(chunk)?[index])
     }
 
-    fn chunk(&self, chunk: usize) -> Option<&[AtomicPtr<Node>]> {
+    fn chunk(&self, chunk: usize) -> Option<&[Entry]> {
         let start = NonNull::new(self.chunks[chunk].load(Relaxed))?;
         // SAFETY: `entry_with_room` allocated as many, which live as long as the table.
         Some(unsafe { std::slice::from_raw_parts(start.as_ptr(), chunk_len(chunk)) })
     }
 
     /// The entry of `slot`, for which room is made.
-    fn entry_with_room(&self, slot: u32) -> &AtomicPtr<Node> {
+    fn entry_with_room(&self, slot: u32) -> &Entry {
         loop {
             if let Some(entry) = self.entry(slot) {
                 return entry;
@@ -138,7 +138,7 @@ impl Table {
             if new.is_null() {
                 handle_alloc_error(layout);
             }
-            // All zeroes is a null `AtomicPtr`, on all platforms that there are.
+            // All zeroes is an empty entry, a null `AtomicPtr`, on all platforms that there are.
             let room = &self.chunks[chunk];
             if room.load(Relaxed).is_null() {
                 room.store(new.cast(), Relaxed);
@@ -152,7 +152,7 @@ impl Table {
 
     /// Calls `look` with each entry that there is room for, also with those for which there comes
     /// to be while it runs, and its slot.
-    fn for_each(&self, mut look: impl FnMut(u32, &AtomicPtr<Node>)) {
+    fn for_each(&self, mut look: impl FnMut(u32, &Entry)) {
         for (slot, entry) in (0..).zip(&self.first) {
             look(slot, entry);
         }
@@ -167,8 +167,7 @@ impl Table {
     /// Whether no thread will touch the table any more, but its owner.
     fn is_empty(&self) -> bool {
         let mut is_empty = true;
-        // Acquire: pairs with the Release in `slots::empty`.
-        self.for_each(|_, entry| is_empty &= entry.load(Acquire).is_null());
+        self.for_each(|_, entry| is_empty &= entry.is_clear_for_good());
         is_empty
     }
 }
@@ -203,15 +202,14 @@ fn own() -> Option<NonNull<Table>> {
 /// What the calling thread has in `slot`.
 #[inline]
 pub(super) fn find(slot: u32) -> Option<NonNull<Node>> {
-    // Relaxed: this thread's own, or null (see `Local`'s `slot`).
-    with_table(|table| NonNull::new(table.entry(slot)?.load(Relaxed)))
+    with_table(|table| table.entry(slot)?.get())
 }
 
 /// Takes out what the calling thread has in `slot`.
 pub(super) fn remove(slot: u32) -> Result<Option<slots::Unlinked>, slots::OnLoan> {
     with_table(|table| match table.entry(slot) {
         // SAFETY: the entry of this thread's table at this slot.
-        Some(entry) if !entry.load(Relaxed).is_null() => unsafe { slots::unlink(slot, entry) },
+        Some(entry) if entry.get().is_some() => unsafe { slots::unlink(slot, entry) },
         _ => Ok(None),
     })
 }
@@ -239,7 +237,7 @@ pub(super) unsafe fn insert<T: Send + 'static>(
         let entry = table.entry_with_room(slot);
         let node = NodeOf::new(slot, table, entry, value);
         // From here on not even the allocator runs, which might use the `Local` itself.
-        if !entry.load(Relaxed).is_null() {
+        if entry.get().is_some() {
             return Err(Refused::Occupied(node.into_value()));
         }
         table.has_news.store(true, Relaxed);
@@ -286,7 +284,7 @@ pub(in crate::thread) fn drain() {
     for _ in 0..ROUNDS {
         table.has_news.store(false, Relaxed);
         table.for_each(|slot, entry| {
-            if entry.load(Relaxed).is_null() {
+            if entry.get().is_none() {
                 return;
             }
             // SAFETY: the entry of this thread's table at this slot.
@@ -353,7 +351,7 @@ mod tests {
         std::thread::spawn(|| {
             let numbers = Local::new(|| 1_u64);
             numbers.get();
-            let slot = numbers.slot.load(Relaxed);
+            let slot = numbers.slot.get();
             let left = find(slot).unwrap().cast::<NodeOf<u64>>();
             with_table(|table| {
                 table
