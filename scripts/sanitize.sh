@@ -53,7 +53,8 @@ tsan)
         flags+=" -Clink-arg=$argument"
     done
     # With `test`, or what needs it would be built apart from what does not.
-    cargo=(cargo test -Zbuild-std=std,test)
+    cargo=(cargo)
+    options=(-Zbuild-std=std,test)
     bugs=("relaxed_release:data race")
     left_out=(
         # It keeps signals back until the thread calls libc, which a wait of ours does not.
@@ -75,7 +76,8 @@ tsan)
 asan)
     rustc +nightly --version >/dev/null 2>&1 || missing "a nightly is missing: rustup toolchain install nightly"
     flags=-Zsanitizer=address
-    cargo=(cargo +nightly test)
+    cargo=(cargo +nightly)
+    options=()
     bugs=("freed:heap-use-after-free" "beyond_the_frame:stack-buffer-overflow" "leaked:detected memory leaks")
     left_out=()
     skipped=(
@@ -96,18 +98,20 @@ flags+=" -Clink-arg=$PWD/target/$kind/$kind.o"
 export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS=$flags CARGO_TARGET_DIR=target/$kind
 # Reports name lines; more than that costs only time.
 export CARGO_PROFILE_DEV_DEBUG=line-tables-only CARGO_INCREMENTAL=0
-cargo+=(--target $target --workspace --all-features)
+options+=(--target $target --workspace --all-features)
 
 # Everything is slower, so tests are to wait longer before they call something hanging.
 export THREADBARE_PATIENCE=10
+# To name the places of a panic an instrumented std takes a minute, and tests panic on purpose.
+export RUST_BACKTRACE=0
 
 rm -rf "$reports"
 mkdir -p "$reports"
 
-"${cargo[@]}" --test sanitizers -- none
+"${cargo[@]}" test "${options[@]}" --test sanitizers -- none
 for bug in "${bugs[@]}"; do
     name=${bug%%:*}
-    "${cargo[@]}" --quiet --test sanitizers -- "$name" 2>/dev/null || true
+    "${cargo[@]}" test "${options[@]}" --quiet --test sanitizers -- "$name" 2>/dev/null || true
     grep -qs "${bug#*:}" "$reports"/* || missing "$kind does not report the bug $name in tests/sanitizers/"
     rm "$reports"/*
     echo "reported as it should be: $name"
@@ -127,13 +131,18 @@ for test in "$@"; do
     # counts system calls and allocations would count the sanitizer's.
     ui | semantics | static_library | uncontended) ;;
     # With mains of their own, which know no --skip.
-    exit | main_thread) mains+=(--test "$test") ;;
+    exit | exit_objects | main_thread) mains+=(--test "$test") ;;
+    # It runs the server of that name.
+    kv)
+        "${cargo[@]}" build "${options[@]}" --example kv
+        tests+=(--test kv)
+        ;;
     *) tests+=(--test "$test") ;;
     esac
 done
 status=0
-[ ${#tests[@]} = 0 ] || "${cargo[@]}" --no-fail-fast "${tests[@]}" -- "${skipped[@]/#/--skip=}" || status=$?
-[ ${#mains[@]} = 0 ] || "${cargo[@]}" --no-fail-fast "${mains[@]}" || status=$?
+[ ${#tests[@]} = 0 ] || "${cargo[@]}" test "${options[@]}" --no-fail-fast "${tests[@]}" -- "${skipped[@]/#/--skip=}" || status=$?
+[ ${#mains[@]} = 0 ] || "${cargo[@]}" test "${options[@]}" --no-fail-fast "${mains[@]}" || status=$?
 
 # A thread on a stack that is small for a sanitizer starts all the same, and is told of in passing.
 remark="^Sanitizer: (pre-allocated stack size is insufficient|pthread_create is likely to fail)"
