@@ -16,3 +16,7 @@ __attribute__((constructor)) static void notice_forks(void) {
 
 /* Asked by the sanitizer before it looks for leaks. */
 int __lsan_is_turned_off(void) { return is_a_child; }
+
+/* A panic's payload whose drop panics: what that panics with is forgotten on purpose, since its drop
+ * may panic again. */
+const char *__lsan_default_suppressions(void) { return "leak:threadbare::thread::hooks::discard\n"; }
