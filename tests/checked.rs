@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{until, watchdog};
+use common::{patience, until, watchdog};
 use std::mem::forget;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -148,7 +148,7 @@ fn ruling_16_what_a_check_sees_needs_no_signal() {
 fn ruling_16_the_deadline_holds_beside_the_check() {
     let _watchdog = watchdog();
     for way in WAYS {
-        let deadline = Deadline::after(Duration::from_millis(120)).unwrap();
+        let deadline = Deadline::after(Duration::from_millis(120) * patience()).unwrap();
         let mut calls = 0;
         let go_on = &mut || {
             calls += 1;

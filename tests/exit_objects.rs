@@ -8,7 +8,7 @@
 
 mod common;
 
-use common::every;
+use common::{every, patience};
 use std::io::Write;
 use std::process::{Command, ExitCode, exit};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -94,7 +94,7 @@ thread_local! {
 fn child(way: &Way) -> ExitCode {
     IS_CHILD.store(true, Relaxed);
     // SAFETY: no precondition. Without a handler the signal ends the child.
-    unsafe { libc::alarm(PATIENCE) };
+    unsafe { libc::alarm(PATIENCE * patience()) };
     // SAFETY: the handler may be called at any time after main.
     assert_eq!(unsafe { libc::atexit(at_exit) }, 0);
     register_atexit(|| use_all("callback")).unwrap();
