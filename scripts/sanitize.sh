@@ -160,7 +160,7 @@ for test in "$@"; do
     lib) tests+=(--lib) ;;
     # Nothing that a sanitizer could see: a compiler's messages, a document, a C program. And what
     # counts system calls and allocations would count the sanitizer's.
-    ui | semantics | static_library | uncontended) ;;
+    ui | semantics | links | static_library | uncontended) ;;
     # With mains of their own, which know no --skip.
     exit_objects | main_thread) mains+=(--test "$test") ;;
     exit) ends+=(--test exit) ;;
