@@ -76,6 +76,7 @@ tsan)
         # These wait for a handler, as `signals`.
         a_signal_handler_may_unpark_the_thread_that_it_interrupts
         sig_2_signals_end_neither_park_nor_sleep
+        sig_2_and_3_plain_waits_go_on_after_signals
         # They compare the memory of the process, of which most is the sanitizer's.
         thr_20_a_thread_without_handles_runs_on_and_leaks_nothing
         ruling_17_after_ten_thousand_threads_were_joined_their_memory_is_back
