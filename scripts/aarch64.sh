@@ -48,7 +48,8 @@ new=max
 #
 # - Threads in the child of a fork: if the parent had more threads, Debian 12's qemu fails there
 #   itself ("plugins/core.c:221:qemu_plugin_vcpu_init_hook: assertion failed").
-# - Limits of the address space: qemu accepts them and does nothing.
+# - Thread-locals: in a program without libraries exit(3) does not run their destructors, and a
+#   thread's end runs them as those of a pthread key, in no order with others of that kind.
 left_out() {
     case $1 in
     uncontended | hostile_seccomp) echo - ;; # seccomp, which qemu refuses
@@ -57,17 +58,32 @@ left_out() {
     # Calls libc's sigaction by way of dlsym(3), which finds none in a program without libraries.
     fork_first_start) echo - ;;
     fork | fork_scope | fork_threads | fork_unprepared | fork_allocator) echo - ;; # see above
-    robust) echo - ;; # starts threads until the address space is full
+    robust) echo - ;;       # starts threads until a limit of memory that qemu ignores
+    exit_objects) echo - ;; # destructors of thread-locals at exit
     lib) echo local::tests::fork ;;
     builder)
         # qemu keeps two signals for itself, which are never blocked.
         echo a_thread_has_all_signals_blocked_but_for_those_of_its_faults
         echo no_signal_reaches_a_thread_before_they_are_blocked # threads in the child of a fork
         ;;
+    exit)
+        # Destructors of thread-locals at exit.
+        echo exit_9_std_process_exit_in_a_worker_while_main_sleeps
+        echo exit_9_the_thread_that_exits_is_itself_to_the_last
+        echo mem_3_ # they look for a thread that sleeps in a join, which the host's /proc tells
+        ;;
+    thread)
+        # Looks for a sleeper, likewise.
+        echo ruling_13_join_waits_for_the_destructors_of_pthread_keys
+        # A limit of the address space, which qemu ignores.
+        echo thr_9_a_start_refused_for_want_of_memory_leaves_nothing_and_may_be_repeated
+        ;;
     local)
         # Threads in the child of a fork.
         echo a_value_that_is_lent_out_when_its_thread_ends_the_process_is_not_dropped
+        # Destructors of thread-locals.
         echo local_11_values_of_the_main_thread_are_there_in_destructors_and_exit_handlers
+        echo local_13_a_first_value_in_the_destructor_of_a_pthread_key_goes_with_its_local
         ;;
     esac
 }
