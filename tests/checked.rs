@@ -148,7 +148,7 @@ fn ruling_16_what_a_check_sees_needs_no_signal() {
 fn ruling_16_the_deadline_holds_beside_the_check() {
     let _watchdog = watchdog();
     for way in WAYS {
-        let deadline = Deadline::after(Duration::from_millis(120)).unwrap();
+        let deadline = common::after(Duration::from_millis(120) * common::patience());
         let mut calls = 0;
         let go_on = &mut || {
             calls += 1;
