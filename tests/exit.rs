@@ -105,10 +105,19 @@ fn main() -> ExitCode {
         (case.body)();
         return ExitCode::SUCCESS;
     }
-    let wanted: Vec<_> = std::env::args().skip(1).collect();
-    let wanted: Vec<_> = wanted.iter().filter(|it| !it.starts_with('-')).collect();
+    // As the standard harness has it; other options mean nothing here.
+    let (mut wanted, mut skipped) = (Vec::new(), Vec::new());
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        if argument == "--skip" {
+            skipped.extend(arguments.next());
+        } else if !argument.starts_with('-') {
+            wanted.push(argument);
+        }
+    }
     let is_wanted = |case: &&Case| {
-        wanted.is_empty() || wanted.iter().any(|part| case.name.contains(part.as_str()))
+        let is_named = |parts: &[String]| parts.iter().any(|part| case.name.contains(part));
+        (wanted.is_empty() || is_named(&wanted)) && !is_named(&skipped)
     };
     let cases: Vec<_> = CASES.iter().filter(is_wanted).collect();
     let (next, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));

@@ -8,16 +8,16 @@
 
 mod common;
 
-use common::{every, patience};
+use common::{every, patience, this_program};
 use std::io::Write;
-use std::process::{Command, ExitCode, exit};
+use std::process::{ExitCode, exit};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use threadbare::{Thread, exit_process, register_atexit};
 
 /// Tells a child how to end.
 const MARK: &str = "THREADBARE_EXIT_OBJECTS";
 
-/// A child that hangs is ended after so many seconds.
+/// A child that hangs is ended after so many seconds, or more where all is slow.
 const PATIENCE: u32 = 60;
 
 /// A way to end: its name, what does it, whether that is in the main thread, whose thread-locals are
@@ -111,8 +111,7 @@ fn main() -> ExitCode {
     }
     let mut failed = 0;
     for (name, _, is_in_main) in WAYS {
-        let program = std::env::current_exe().unwrap();
-        let ended = Command::new(program).env(MARK, name).output().unwrap();
+        let ended = this_program().env(MARK, name).output().unwrap();
         let said = String::from_utf8(ended.stdout).unwrap();
         let mut wanted = vec!["main", "callback", "atexit", "fini_array"];
         if is_in_main {
