@@ -250,18 +250,11 @@ fn spawn_and(look: fn() -> usize) -> usize {
 fn with_an_unlimited_stack_a_thread_that_overflows_its_own_is_named() {
     let _watchdog = watchdog();
     let test = "with_an_unlimited_stack_a_thread_that_overflows_its_own_is_named";
-    #[expect(unconditional_recursion, reason = "it is to run off its stack")]
-    fn dig(depth: &mut [u64; 16]) {
-        depth[0] += 1;
-        let mut deeper = std::hint::black_box(*depth);
-        dig(&mut deeper);
-        std::hint::black_box(&deeper);
-    }
     let body = || {
         check_unlimited();
         let digger = Thread::builder()
             .name("digger")
-            .target(|| dig(&mut [0; 16]));
+            .target(|| child::overflow_the_stack(&mut [0; 16]));
         digger.spawn().unwrap().join().unwrap();
     };
     let Some(ended) = with_unlimited_stack(test, body) else {

@@ -236,18 +236,11 @@ refusals! {
 fn without_madvise_an_overflow_is_reported_all_the_same() {
     let _watchdog = watchdog();
     let test = "without_madvise_an_overflow_is_reported_all_the_same";
-    #[expect(unconditional_recursion, reason = "it is to run off its stack")]
-    fn dig(depth: &mut [u64; 16]) {
-        depth[0] += 1;
-        let mut deeper = std::hint::black_box(*depth);
-        dig(&mut deeper);
-        std::hint::black_box(&deeper);
-    }
     let body = || {
         refuse(MADVISE, libc::EPERM);
         let digger = Thread::builder()
             .name("digger")
-            .target(|| dig(&mut [0; 16]));
+            .target(|| child::overflow_the_stack(&mut [0; 16]));
         digger.spawn().unwrap().join().unwrap();
     };
     let Some(ended) = Child::run(test, body) else {

@@ -103,3 +103,12 @@ pub fn mapped() -> usize {
 pub fn tasks() -> usize {
     crate::common::tids().count()
 }
+
+/// Runs off the stack of the calling thread.
+#[expect(unconditional_recursion, reason = "it is to run off its stack")]
+pub fn overflow_the_stack(depth: &mut [u64; 16]) {
+    depth[0] += 1;
+    let mut deeper = std::hint::black_box(*depth);
+    overflow_the_stack(&mut deeper);
+    std::hint::black_box(&deeper);
+}
