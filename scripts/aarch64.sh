@@ -139,11 +139,18 @@ for file in tests/*.rs; do
         names+=("$name")
     fi
 done
+failed=()
 for way in "$old +crt-static" "$new +crt-static,+lse"; do
     read -r QEMU_CPU features <<<"$way"
     export QEMU_CPU CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS="-Ctarget-feature=$features"
     build "${names[@]}"
     for name in "${names[@]}"; do
-        run "$name"
+        echo "== $name on $QEMU_CPU with $features"
+        run "$name" || failed+=("$name on $QEMU_CPU with $features")
     done
 done
+[ ${#failed[@]} = 0 ] || {
+    printf 'failed: %s\n' "${failed[@]}" >&2
+    exit 1
+}
+echo "aarch64: all of ${#names[@]} files passed on $old and, with +lse, on $new"

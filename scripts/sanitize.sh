@@ -73,6 +73,9 @@ tsan)
         # A thread's destructor that asks to be called again is, after the sanitizer has let go of
         # what it knows of the thread: a destructor itself, it counts rounds of them.
         the_destructor_gets_each_threads_value_at_its_end_and_again_if_it_sets_one
+        # A bare thread has the thread pointer of the one that started it, so the sanitizer, whose state
+        # of a thread is a thread-local, takes the two for one while both run.
+        clone::tests::
         # These wait for a handler, as `signals`.
         a_signal_handler_may_unpark_the_thread_that_it_interrupts
         sig_2_signals_end_neither_park_nor_sleep
