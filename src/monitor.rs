@@ -34,7 +34,7 @@ use std::time::Duration;
 /// lock returns.
 ///
 /// # Cost
-/// 56 bytes beside the value, no allocation. Without contention lock and release are two
+/// 64 bytes beside the value, no allocation. Without contention lock and release are two
 /// read-modify-writes. A notify without waiters is a load; one with waiters makes no system call:
 /// whom it notifies is woken by the release that follows, when the lock is free.
 ///
@@ -66,7 +66,7 @@ pub struct Monitor<T: ?Sized> {
 }
 
 #[cfg(not(threadbare_model))]
-const _: () = assert!(size_of::<Monitor<()>>() == 56); // as documented
+const _: () = assert!(size_of::<Monitor<()>>() == 64); // as documented
 
 // SAFETY: the value is lent to the owner of the lock only, one thread at a time.
 unsafe impl<T: ?Sized + Send> Sync for Monitor<T> {}

@@ -34,7 +34,8 @@ pub use threadbare_sys::futex::Outcome;
 mod real {
     pub(crate) use crate::thread::need_fork_handlers;
     use std::ptr;
-    use std::sync::atomic::Ordering::Relaxed;
+    use std::sync::atomic::Ordering::{Relaxed, Release, SeqCst};
+    use std::sync::atomic::compiler_fence;
     pub use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
     use std::time::Duration;
     use threadbare_sys::Errno;
@@ -42,7 +43,7 @@ mod real {
     pub use threadbare_sys::fork::generation as fork_generation;
     use threadbare_sys::futex::{self, Outcome};
     pub use threadbare_sys::sched::{cpus, yield_now};
-    use threadbare_sys::tid;
+    use threadbare_sys::{membarrier, tid};
 
     /// An atomic that threads can sleep on: itself, or its lower half.
     pub trait Word {
@@ -104,6 +105,36 @@ mod real {
     /// The end of such a sleep, if the wait as a whole is to end at `deadline`.
     pub fn before_next_check(deadline: Deadline) -> Deadline {
         deadline.min(Deadline::after(CHECK_EVERY))
+    }
+
+    /// Stores `value` with Release, over whatever read-modify-writes of others have made of the word.
+    #[inline]
+    pub fn overwrite(word: &AtomicU32, value: u32) {
+        word.store(value, Release);
+    }
+
+    /// Keeps the compiler from moving accesses across, and nothing else: one half of what
+    /// [`fence_all_threads`] does the other half of.
+    #[inline]
+    pub fn light_fence() {
+        compiler_fence(SeqCst);
+    }
+
+    /// See [`membarrier::fence_all`]; whether there was a fence.
+    pub fn fence_all_threads() -> bool {
+        membarrier::fence_all().is_ok()
+    }
+
+    /// Now, to the precision of the kernel's tick, in units of 4 ms; wraps.
+    pub fn coarse_tick() -> u32 {
+        const UNIT: i64 = 4_000_000;
+        (Deadline::now_coarse().nanos() / UNIT) as u32
+    }
+
+    /// Sleeps for so long, or until a signal.
+    pub fn pass_time(time: Duration) {
+        let nobody = AtomicU32::new(0);
+        let _ = futex::wait(&nobody, 0, Some(Deadline::after(time)));
     }
 
     /// Nanoseconds on the monotonic clock.

@@ -5,9 +5,10 @@
 //! moves it from which state to which, and which accesses pair.
 //!
 //! No operation touches an object's memory after the store that lets another thread go on: that
-//! thread may free the object. What is left to do then, a wake, needs the address only. (The one
-//! exception is said in `condition/shared.rs`.)
+//! thread may free the object. What is left to do then, a wake, needs the address only. (The two
+//! exceptions are said in `condition/shared.rs` and `owned_lock.rs`.)
 
+pub mod asymmetry;
 pub mod barrier;
 pub mod claim;
 pub mod condition;
@@ -16,6 +17,7 @@ pub mod exit_wait;
 pub mod lifecycle;
 pub mod lock;
 pub mod locked;
+pub mod owned_lock;
 pub mod park;
 pub mod renewal;
 pub mod renewed_lock;

@@ -25,7 +25,7 @@ use std::time::Duration;
 /// As [`Lock`](crate::Lock).
 ///
 /// # Cost
-/// 32 bytes. Without contention the first acquire and the last release are one compare-and-swap
+/// 40 bytes. Without contention the first acquire and the last release are one compare-and-swap
 /// each, the ones between no atomic read-modify-write at all.
 ///
 /// ```
@@ -46,7 +46,7 @@ pub struct RLock {
     pub(crate) raw: RawRLock,
 }
 
-const _: () = assert!(size_of::<RLock>() == 32);
+const _: () = assert!(size_of::<RLock>() == 40);
 
 impl RLock {
     /// A free lock.

@@ -202,7 +202,7 @@ pub fn futex_wait(word: &impl Word, expected: u32, deadline: Option<Deadline>) -
         None if wakes_for_no_reason() => Outcome::Woken,
         None => {
             while !me.woken.load(Relaxed) {
-                thread::park();
+                away(thread::park);
             }
             return Outcome::Woken;
         }
@@ -309,6 +309,14 @@ pub fn nanos() -> i64 {
 
 /// See `cpus`.
 pub fn yield_now() {}
+
+/// Time stands still.
+pub fn coarse_tick() -> u32 {
+    0
+}
+
+/// See `coarse_tick`.
+pub fn pass_time(_: std::time::Duration) {}
 
 thread_local! {
     // Not the checker's: it outlives the execution, all of which runs on one of the system's threads.

@@ -29,7 +29,7 @@
 //! Announcing oneself with `swap` may take the lock, so it is an Acquire too; as a
 //! read-modify-write it keeps the release sequence going.
 
-use crate::primitive::{AtomicU32, Word, const_unless_modelled, futex_wake};
+use crate::primitive::{AtomicU32, Word, const_unless_modelled, futex_wake, overwrite};
 use crate::raw::park::{GaveUp, Limit, park};
 use crate::raw::spin::Spin;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -90,15 +90,22 @@ impl RawLock {
     /// Waits for the lock. To be called when an attempt has failed.
     #[cold]
     pub fn acquire_contended(&self, limit: Limit) -> Result<(), GaveUp> {
+        if self.acquire_awake(limit)? {
+            Ok(())
+        } else {
+            self.acquire_asleep(limit)
+        }
+    }
+
+    /// Takes the lock if it gets free while the thread looks again for a while; whether it did. To be
+    /// called when an attempt has failed.
+    pub fn acquire_awake(&self, limit: Limit) -> Result<bool, GaveUp> {
         if limit.deadline.has_passed() {
             return Err(GaveUp::TimedOut);
         }
         let state = self.spin(limit);
         // Acquire: pairs with the Release in `release` and `release_contended`.
-        if is_free(state) && self.try_acquire() {
-            return Ok(());
-        }
-        self.acquire_asleep(limit)
+        Ok(is_free(state) && self.try_acquire())
     }
 
     /// Takes the lock for a thread beside which others may be asleep without being announced: one
@@ -147,6 +154,17 @@ impl RawLock {
             Ok(_) => Ok(()),
             Err(state) => self.release_contended(state),
         }
+    }
+
+    /// Frees the lock without a look at who waits for it.
+    ///
+    /// # Safety
+    /// The caller holds the lock, and sees to it itself that a waiter goes on.
+    #[inline]
+    pub unsafe fn store_free(&self) {
+        debug_assert!(self.is_locked());
+        // Release: pairs with the Acquire of whoever takes the lock next.
+        overwrite(&self.state, UNLOCKED);
     }
 
     #[cold]

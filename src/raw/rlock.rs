@@ -1,6 +1,6 @@
 //! A lock that its owner may take again (RLOCK).
 //!
-//! A [`RawLock`] with three fields beside it that belong to whoever holds it:
+//! An [`OwnedLock`] with three fields beside it that belong to whoever holds it:
 //!
 //! ```text
 //!   lock      the word that threads contend for
@@ -37,7 +37,7 @@
 use crate::primitive::{
     Address, AtomicU64, UnsafeCell, const_unless_modelled, futex_wake, thread_token,
 };
-use crate::raw::lock::RawLock;
+use crate::raw::owned_lock::OwnedLock;
 use crate::raw::park::{GaveUp, Limit};
 use crate::raw::waiters::{Waiter, WaiterQueue};
 use std::sync::atomic::Ordering::Relaxed;
@@ -62,22 +62,22 @@ pub struct NotOwner;
 pub struct TooDeep;
 
 /// The protocol of `RLock`. In this order, so that what every acquire and release touches lies in
-/// the first 16 bytes.
+/// the first 20 bytes.
 #[derive(Debug)]
 #[repr(C)]
 pub struct RawRLock {
-    lock: RawLock,
+    lock: OwnedLock,
+    owner: AtomicU64,
     /// Times held, and the PENDING bit.
     depth: UnsafeCell<u32>,
-    owner: AtomicU64,
     pending: UnsafeCell<WaiterQueue>,
 }
 
 #[cfg(not(threadbare_model))] // modelled fields are larger
 const _: () = {
     use memoffset::offset_of;
-    assert!(offset_of!(RawRLock, lock) == 0 && offset_of!(RawRLock, depth) == 4);
-    assert!(offset_of!(RawRLock, owner) == 8 && offset_of!(RawRLock, pending) == 16);
+    assert!(offset_of!(RawRLock, lock) == 0 && offset_of!(RawRLock, owner) == 8);
+    assert!(offset_of!(RawRLock, depth) == 16 && offset_of!(RawRLock, pending) == 24);
 };
 
 // SAFETY: the cells are touched by the owner only (invariant 2), and the lock orders owners.
@@ -90,9 +90,9 @@ impl RawRLock {
         /// A free lock.
         pub fn new() -> RawRLock {
             RawRLock {
-                lock: RawLock::new(),
-                depth: UnsafeCell::new(0),
+                lock: OwnedLock::new(),
                 owner: AtomicU64::new(NOBODY),
+                depth: UnsafeCell::new(0),
                 pending: UnsafeCell::new(WaiterQueue::new()),
             }
         }
@@ -174,12 +174,12 @@ impl RawRLock {
     ///
     /// The caller does not own it.
     pub fn acquire_all(&self, depth: u32, requeued: bool) {
-        let taken = if requeued {
-            self.lock.acquire_asleep(Limit::NONE)
+        if requeued {
+            self.lock.acquire_expected();
         } else {
-            self.lock.acquire(Limit::NONE)
-        };
-        debug_assert_eq!(taken, Ok(()), "a wait without limit does not give up");
+            let taken = self.lock.acquire(Limit::NONE);
+            debug_assert_eq!(taken, Ok(()), "a wait without limit does not give up");
+        }
         // SAFETY: taken just now.
         unsafe { self.own(thread_token(), depth) };
     }
@@ -259,8 +259,8 @@ impl RawRLock {
         unsafe { self.with_depth(|depth| *depth = 0) };
         // Relaxed: invariant 1.
         self.owner.store(NOBODY, Relaxed);
-        let released = self.lock.release();
-        debug_assert_eq!(released, Ok(()), "an owned lock is locked");
+        // SAFETY: called by the owner, which holds the lock.
+        unsafe { self.lock.release() };
     }
 
     /// Gives the lock up and wakes whom notifications have left in `pending`.
@@ -293,11 +293,11 @@ impl RawRLock {
     unsafe fn requeue_pending(&self) {
         // SAFETY: called by the owner (invariant 2).
         while let Some(waiter) = unsafe { self.with_pending(WaiterQueue::pop) } {
-            self.lock.announce_waiter();
+            self.lock.expect_waiter();
             // SAFETY: invariant 3.
             let waiter = unsafe { &*waiter };
             // SAFETY: the lock is the caller's, and the waiter's thread needs it to return.
-            unsafe { waiter.requeue_to(&self.lock) };
+            unsafe { waiter.requeue_to(self.lock.as_raw()) };
         }
     }
 

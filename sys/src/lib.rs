@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`clock`] | `CLOCK_MONOTONIC` and points on it |
 //! | [`futex`] | wait, wake, requeue on a private 32-bit word |
+//! | [`membarrier`] | fences on behalf of all threads |
 //! | [`name`] | the name that the kernel shows |
 //! | [`fork`] | handlers, and how often the process was forked off |
 //! | [`sched`] | `sched_yield`, the number of usable CPUs |
@@ -49,6 +50,7 @@ pub mod exit;
 pub mod fork;
 pub mod futex;
 pub mod key;
+pub mod membarrier;
 pub mod name;
 pub mod overflow;
 pub mod pthread;

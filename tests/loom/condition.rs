@@ -1,6 +1,8 @@
 //! Models of `Condition` (COND), on a lock that proves who owns it and on one that does not.
 
-use crate::model::{Data, Doomed, INTERRUPTIBLE, SOON, check, check_limited, check_spurious};
+use crate::model::{
+    Data, Doomed, INTERRUPTIBLE, SOON, asymmetric, check, check_limited, check_spurious,
+};
 use crate::rlock;
 use std::cell::Cell;
 use threadbare::primitive::set_fork_generation;
@@ -353,6 +355,68 @@ mod owned {
                 assert!(model.is_settled());
             },
         );
+    }
+
+    /// On a lock that is released by a plain store.
+    fn on_asymmetric() -> Model<Owned> {
+        let model = Model::<Owned>::new();
+        model.monitor.acquire();
+        model.monitor.release();
+        model
+    }
+
+    #[test]
+    fn cond_14_on_an_asymmetric_lock_each_of_two_requeued_waiters_gets_the_lock() {
+        asymmetric(|| {
+            check(
+                1,
+                on_asymmetric,
+                [
+                    Model::wait_in_line,
+                    Model::wait_in_line,
+                    Model::wait_in_line,
+                    |model: &Model<Owned>| model.next_stage(usize::MAX),
+                ],
+                |model, _| assert_eq!(model.returned.get(), model.came.get()),
+            );
+        });
+    }
+
+    #[test]
+    fn cond_14_on_an_asymmetric_lock_a_requeued_waiter_gets_it_beside_a_newcomer() {
+        asymmetric(|| {
+            check(
+                2,
+                on_asymmetric,
+                [
+                    |model: &Model<Owned>| {
+                        model.next_stage(usize::MAX);
+                        model.next_stage(0);
+                    },
+                    Model::wait_in_line,
+                    Model::wait_in_line,
+                ],
+                |model, _| assert_eq!(model.returned.get(), model.came.get()),
+            );
+        });
+    }
+
+    #[test]
+    fn cond_16_on_an_asymmetric_lock_a_timeout_racing_notify_is_settled_once() {
+        asymmetric(|| {
+            check_limited(
+                2,
+                on_asymmetric,
+                [
+                    |model: &Model<Owned>| {
+                        model.next_stage(1);
+                        Ok(())
+                    },
+                    |model| model.wait_once(SOON),
+                ],
+                |model, _| assert!(!model.monitor.0.is_locked()),
+            );
+        });
     }
 
     #[test]

@@ -35,6 +35,7 @@ mod lifecycle;
 mod lock;
 mod locked;
 mod model;
+mod owned_lock;
 mod renewal;
 mod rlock;
 mod semaphore;

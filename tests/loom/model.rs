@@ -6,7 +6,8 @@ use std::ops::Deref;
 use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use threadbare::primitive::{Deadline, Unkindness};
+use threadbare::primitive::{Deadline, Fences, Unkindness, away};
+use threadbare::raw::asymmetry;
 use threadbare::raw::park::Limit;
 
 pub const SOON: Limit = Limit::until(Deadline::SOON);
@@ -41,7 +42,7 @@ pub fn check<S, R, const N: usize>(
         };
         let others: Vec<_> = others.iter().map(spawn).collect();
         let mut results = vec![first(&shared)];
-        results.extend(others.into_iter().map(|other| other.join().unwrap()));
+        away(|| results.extend(others.into_iter().map(|other| other.join().unwrap())));
         settled(&shared, results.try_into().ok().unwrap());
     });
     // For `scripts/models.py`, which adds up a model's lines.
@@ -93,6 +94,24 @@ fn check_unkind<S, R, const N: usize>(
         };
         unkindness.apply();
         check(preemptions, new, threads, settled);
+    }
+}
+
+/// Runs `check` with both stand-ins for a fence for all threads (`src/primitive/model/loom.rs`), where
+/// locks may be released by plain stores: from their second release on, and again from each that finds
+/// nobody counted, since the models have no clock.
+pub fn asymmetric(check: impl Fn()) {
+    asymmetry::prepare();
+    for fences in [Fences::OnBothSides, Fences::Remote] {
+        fences.apply();
+        for late in [true, false] {
+            let unkindness = Unkindness {
+                spurious_wakes: 0,
+                late,
+            };
+            unkindness.apply();
+            check();
+        }
     }
 }
 

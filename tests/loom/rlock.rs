@@ -1,6 +1,8 @@
 //! Models of `RLock` (RLOCK).
 
-use crate::model::{Data, Doomed, INTERRUPTIBLE, SOON, check, check_limited, check_spurious};
+use crate::model::{
+    Data, Doomed, INTERRUPTIBLE, SOON, asymmetric, check, check_limited, check_spurious,
+};
 use threadbare::raw::park::{GaveUp, Limit};
 use threadbare::raw::rlock::{NotOwner, RawRLock};
 
@@ -153,6 +155,29 @@ fn rlock_the_next_owner_may_destroy_it() {
         ],
         |_, _| {},
     );
+}
+
+#[test]
+fn rlock_5_on_an_asymmetric_lock_only_the_last_release_lets_another_in() {
+    let nested: fn(&Locked) = |locked| {
+        acquire(&locked.lock, Limit::NONE).unwrap();
+        acquire(&locked.lock, SOON).unwrap();
+        locked.data.add(1);
+        locked.lock.release().unwrap();
+        locked.release();
+    };
+    let plain: fn(&Locked) = |locked| locked.section(Limit::NONE).unwrap();
+    asymmetric(|| {
+        let used_once = || {
+            let locked = Locked::new();
+            locked.section(Limit::NONE).unwrap();
+            locked
+        };
+        check(2, used_once, [nested, plain, plain], |locked, _| {
+            assert_eq!(locked.data.get(), 5);
+            assert!(!locked.lock.is_locked() && !locked.lock.is_owned());
+        });
+    });
 }
 
 /// What `Monitor` does: takes the lock only where it is free, and frees it whatever the depth.

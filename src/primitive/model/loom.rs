@@ -1,8 +1,20 @@
 //! loom: every order of the steps, up to a bound.
+//!
+//! # Fences for all threads
+//!
+//! loom has no membarrier(2). There are two stand-ins, and models of what uses it run with both:
+//! - [`Fences::OnBothSides`]: the fence that the one side does without is there, a full one, as is the
+//!   other's. What is right with membarrier need not be right with less than that (ISO C++ P1202).
+//! - [`Fences::Remote`]: the one side has none. The other's makes each other thread execute one before its
+//!   next access, and waits for that; so it lies anywhere in that thread, as in the kernel. A thread that
+//!   sleeps or has ended has done so by then, and one that wakes does so first.
 
 use super::{Budget, Life};
-use std::cell::Cell;
+use loom::sync::atomic::fence;
+use std::cell::{Cell, RefCell};
 use std::ops::Deref;
+use std::rc::Rc;
+use std::sync::atomic::Ordering::{Release, SeqCst};
 
 macro_rules! atomics {
     ($($name:ident of $value:ty),*) => {$(
@@ -23,6 +35,7 @@ macro_rules! atomics {
             #[track_caller]
             fn deref(&self) -> &Self::Target {
                 self.1.check();
+                take_part();
                 &self.0
             }
         }
@@ -95,6 +108,143 @@ impl Unkindness {
     pub fn apply(self) {
         UNKINDNESS.set(self);
     }
+}
+
+/// See the real one. loom would leave it open whether the store comes before or after the others'
+/// read-modify-writes that it races with, although those before it began with one of the same thread, and
+/// so come before. As a read-modify-write itself it comes last. That another does not see it yet shows
+/// by what this thread does not see afterwards.
+pub fn overwrite(word: &AtomicU32, value: u32) {
+    word.swap(value, Release);
+}
+
+/// How a fence for all threads is modelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fences {
+    /// A full fence in each of the two threads.
+    OnBothSides,
+    /// A full fence in the one that asks, and by its doing in all others.
+    Remote,
+}
+
+thread_local! {
+    // Not loom's, as above.
+    static FENCES: Cell<Fences> = const { Cell::new(Fences::OnBothSides) };
+}
+
+impl Fences {
+    /// Makes it that of the models to come on this thread.
+    pub fn apply(self) {
+        FENCES.set(self);
+    }
+
+    fn are_remote() -> bool {
+        FENCES.get() == Fences::Remote
+    }
+}
+
+/// What a thread knows of the fences for all.
+#[derive(Default)]
+struct Member {
+    /// The last one that it has executed its part of.
+    done: Cell<u32>,
+    /// It sleeps or has ended, and has executed a fence before that.
+    is_away: Cell<bool>,
+}
+
+/// The threads of one execution. Plain data, which orders nothing: see `Budget`.
+#[derive(Default)]
+struct Members {
+    all: RefCell<Vec<Rc<Member>>>,
+    /// How many fences there were.
+    fences: Cell<u32>,
+}
+
+// SAFETY: see `Budget`.
+unsafe impl Sync for Members {}
+// SAFETY: see `Budget`.
+unsafe impl Send for Members {}
+
+/// Ends with its thread.
+struct Membership(Rc<Member>);
+
+impl Membership {
+    fn new() -> Membership {
+        let member = Rc::new(Member::default());
+        MEMBERS.all.borrow_mut().push(member.clone());
+        Membership(member)
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            fence(SeqCst);
+        }
+        self.0.is_away.set(true);
+    }
+}
+
+loom::lazy_static! {
+    static ref MEMBERS: Members = Members::default();
+}
+
+loom::thread_local! {
+    static MEMBERSHIP: Membership = Membership::new();
+}
+
+/// Before an access: executes the thread's part of fences for all that it has not had yet.
+fn take_part() {
+    if Fences::are_remote() {
+        MEMBERSHIP.with(|me| {
+            let fences = MEMBERS.fences.get();
+            if me.0.done.replace(fences) != fences {
+                fence(SeqCst);
+            }
+        });
+    }
+}
+
+/// Does what others are not to wait for, when it comes to fences.
+pub fn away(sleep: impl FnOnce()) {
+    if !Fences::are_remote() {
+        return sleep();
+    }
+    MEMBERSHIP.with(|me| {
+        fence(SeqCst);
+        me.0.is_away.set(true);
+    });
+    sleep();
+    MEMBERSHIP.with(|me| {
+        me.0.is_away.set(false);
+    });
+    take_part();
+}
+
+/// The light side's; see the module.
+pub fn light_fence() {
+    if !Fences::are_remote() {
+        fence(SeqCst);
+    }
+}
+
+/// The heavy side's; there always is one.
+pub fn fence_all_threads() -> bool {
+    // For loom a fence is one with the access before it. Others may come between.
+    linger(|| false);
+    fence(SeqCst);
+    if Fences::are_remote() {
+        let this = MEMBERS.fences.get() + 1;
+        MEMBERS.fences.set(this);
+        take_part();
+        let is_missing = |member: &Rc<Member>| !member.is_away.get() && member.done.get() < this;
+        while MEMBERS.all.borrow().iter().any(is_missing) {
+            loom::thread::yield_now();
+            take_part(); // in another's
+        }
+        fence(SeqCst);
+    }
+    true
 }
 
 /// Whether a wait that nothing is to end early ends now.

@@ -149,6 +149,24 @@ impl<T> UnsafeCell<T> {
     }
 }
 
+/// A store.
+pub fn overwrite(word: &AtomicU32, value: u32) {
+    word.store(value, Relaxed);
+}
+
+/// Nothing: all accesses are in one order as it is.
+pub fn light_fence() {}
+
+/// See `light_fence`.
+pub fn fence_all_threads() -> bool {
+    true
+}
+
+/// Does what a thread may take long for.
+pub(super) fn away(sleep: impl FnOnce()) {
+    sleep();
+}
+
 /// Whether a wait that nothing is to end early ends now.
 pub(super) fn wakes_for_no_reason() -> bool {
     happens_once_in(16)

@@ -1,0 +1,185 @@
+//! Whether locks of this process may be released by a plain store (`owned_lock.rs`): it is set up once,
+//! can be switched off, and is paid for by who waits, so that is kept rare.
+//!
+//! A waiter that finds such a lock has all threads of the process execute a fence (membarrier(2)),
+//! which takes some 10 µs of its time and 7 µs of each CPU that runs one of them. So
+//! - a lock on which a thread was about to sleep is released as others are for [`HOLD`] ticks;
+//! - where there were more than [`FEW`] fences within a tick, none of the process's locks goes over to
+//!   plain stores for [`REST`] ticks. Those that have stay so until a thread waits for them.
+//!
+//! The numbers are from a virtual machine with 2 cores (AMD Zen 5, Linux 6.18, November 2026), where
+//! without them 2 threads made 4,000 to 70,000 fences a second, and with a hold of 8 ms at most 60. No
+//! machine with more CPUs has been measured: a fence interrupts each that runs one of our threads.
+//!
+//! # Ordering
+//!
+//! All Relaxed: whether a release is a plain store is between the threads that use the lock, and each
+//! lock has its own word for that. Nothing here is modelled but the fence.
+
+use crate::primitive::{fence_all_threads, pass_time};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::time::Duration;
+
+/// Ticks since the last sleep on a lock after which it may be released by plain stores.
+const HOLD: u32 = 2;
+
+/// The fences that are nothing to worry about within one tick.
+const FEW: u32 = 8;
+
+/// Ticks without new locks of that kind after there were more.
+const REST: u32 = 32;
+
+/// Not set up, or without success.
+const UNAVAILABLE: u32 = 0;
+/// Set up: there is a fence for all threads.
+const AVAILABLE: u32 = 1;
+/// The program does not want it.
+const SWITCHED_OFF: u32 = 2;
+
+static PROCESS: Process = Process {
+    state: AtomicU32::new(UNAVAILABLE),
+    fences: AtomicU32::new(0),
+    rests_until: AtomicU32::new(0),
+};
+
+struct Process {
+    state: AtomicU32,
+    /// The fences of the tick in the upper bits.
+    fences: AtomicU32,
+    rests_until: AtomicU32,
+}
+
+/// In `fences`: the bits of the number.
+const NUMBER: u32 = 0xff;
+
+impl Process {
+    /// Whether locks may go over to plain stores now.
+    fn is_resting(&self, now: u32) -> bool {
+        let left = self.rests_until.load(Relaxed).wrapping_sub(now);
+        (1..=REST).contains(&left)
+    }
+
+    /// Notes a fence. Counts too few where threads count at once, which does not matter.
+    fn note_fence(&self, now: u32) {
+        let this_tick = now & (u32::MAX >> NUMBER.count_ones());
+        let noted = self.fences.load(Relaxed);
+        let number = if noted >> NUMBER.count_ones() == this_tick {
+            (noted & NUMBER) + 1
+        } else {
+            1
+        };
+        if number > FEW {
+            self.rests_until.store(now.wrapping_add(REST), Relaxed);
+        }
+        let noted = this_tick << NUMBER.count_ones() | number.min(FEW + 1);
+        self.fences.store(noted, Relaxed);
+    }
+}
+
+/// Sets it up, unless that has been done or is not wanted. To be called where 18 ms do not matter.
+pub fn prepare() {
+    if PROCESS.state.load(Relaxed) == UNAVAILABLE {
+        set_up();
+    }
+}
+
+#[cold]
+fn set_up() {
+    let state = if cfg!(threadbare_model) || threadbare_sys::membarrier::register().is_ok() {
+        AVAILABLE
+    } else {
+        SWITCHED_OFF // so that nobody asks again
+    };
+    // Not if it was switched off meanwhile.
+    let _ = PROCESS
+        .state
+        .compare_exchange(UNAVAILABLE, state, Relaxed, Relaxed);
+}
+
+/// Says whether it is wanted. Locks that are released by plain stores stay so until a thread waits for
+/// them.
+pub fn set_wanted(is_wanted: bool) {
+    if is_wanted {
+        set_up_again();
+    } else {
+        PROCESS.state.store(SWITCHED_OFF, Relaxed);
+    }
+}
+
+fn set_up_again() {
+    let off = SWITCHED_OFF;
+    let _ = PROCESS
+        .state
+        .compare_exchange(off, UNAVAILABLE, Relaxed, Relaxed);
+    prepare();
+}
+
+/// Whether it is set up and wanted.
+#[inline]
+pub fn is_available() -> bool {
+    PROCESS.state.load(Relaxed) == AVAILABLE
+}
+
+/// Now, in ticks of 4 ms; wraps.
+pub fn tick() -> u32 {
+    crate::primitive::coarse_tick()
+}
+
+/// Whether a lock may go over to plain stores now, `ticks` after a thread was about to sleep on it.
+pub fn may_begin(now: u32, ticks: u32) -> bool {
+    cfg!(threadbare_model) || (ticks >= HOLD && !PROCESS.is_resting(now))
+}
+
+/// Between its beginning and its end every thread of the process has executed a full fence. For who
+/// has found a lock that is released by plain stores.
+#[cold]
+pub fn fence_all() {
+    PROCESS.note_fence(tick());
+    if !fence_all_threads() {
+        // A filter for system calls that was installed after the registration. No lock will need
+        // this any more, once each has been waited for. As for this one, what the fence is for is
+        // that stores become visible which the other threads have made already, or that they see
+        // ours: the hardware does that within a time far shorter than this.
+        PROCESS.state.store(SWITCHED_OFF, Relaxed);
+        pass_time(Duration::from_millis(10));
+    }
+}
+
+#[cfg(all(test, not(threadbare_model)))]
+mod tests {
+    use super::*;
+
+    fn process() -> Process {
+        Process {
+            state: AtomicU32::new(AVAILABLE),
+            fences: AtomicU32::new(0),
+            rests_until: AtomicU32::new(0),
+        }
+    }
+
+    #[test]
+    fn many_fences_within_a_tick_are_followed_by_a_rest() {
+        for now in [1, 1000, u32::MAX - 3] {
+            let process = process();
+            (0..FEW).for_each(|_| process.note_fence(now));
+            assert!(!process.is_resting(now));
+            process.note_fence(now);
+            assert!(process.is_resting(now) && process.is_resting(now.wrapping_add(REST - 1)));
+            assert!(!process.is_resting(now.wrapping_add(REST)));
+        }
+    }
+
+    #[test]
+    fn a_few_fences_in_each_tick_are_not() {
+        let process = process();
+        for now in 1..1000 {
+            (0..FEW).for_each(|_| process.note_fence(now));
+            assert!(!process.is_resting(now));
+        }
+    }
+
+    #[test]
+    fn a_lock_is_left_alone_for_a_while_after_a_sleep() {
+        assert!(!may_begin(5, 0) && !may_begin(5, HOLD - 1));
+    }
+}

@@ -1,0 +1,330 @@
+//! A lock whose release is the proof that the caller holds it, and can be a plain store.
+//!
+//! A [`RawLock`] with a word beside it that says how it is released:
+//!
+//! ```text
+//!   bits 10..32 waiters: how many threads are counted | bits 1..10 tick: when the last one came
+//!   bit 0 SYMMETRIC
+//!
+//!   SYMMETRIC, nobody for some ms  --release-->  ASYMMETRIC (0)
+//!   ASYMMETRIC                     --a waiter is counted; then it fences all threads-->  SYMMETRIC | 1
+//!   SYMMETRIC | n                  --a waiter is counted, or leaves-->  SYMMETRIC | n±1
+//! ```
+//! A release looks whether the mode is ASYMMETRIC. If not, it is that of the `RawLock`: a
+//! compare-and-swap that finds WAITERS, and a wake. If it is,
+//!
+//! ```text
+//!   release:  store UNLOCKED | compiler fence | load the mode again; if not ASYMMETRIC: wake one
+//!   waiter:   count itself in the mode | fence_all, if it was ASYMMETRIC | swap LOCKED | WAITERS
+//! ```
+//! The store may wipe out WAITERS, which a waiter has set meanwhile; hence the second look and the wake.
+//!
+//! # Invariants
+//!
+//! 1. *Whoever may sleep on the lock's word is counted*, from before it sets WAITERS until it has the
+//!    lock or gives up. One that is requeued is counted by who requeues it.
+//! 2. *The mode goes to ASYMMETRIC by the holder only, and only while nobody is counted.* So as long
+//!    as a thread sleeps, the mode is not ASYMMETRIC.
+//! 3. *Who counts itself in an ASYMMETRIC mode swaps LOCKED | WAITERS into the word after its
+//!    `fence_all`, in any case*, also if its time is up by then.
+//! 4. A holder that requeues others counts them without a fence, and sets WAITERS itself.
+//!
+//! # Why no wake is lost
+//!
+//! `fence_all` puts a full fence p(R) into every other thread R, between its begin and its end
+//! (membarrier(2); Bessa et al., "Asymmetric fences", ISO C++ P1202). Let W be a thread that waits,
+//! and R a thread whose release is a plain store.
+//!
+//! - W found the mode ASYMMETRIC. If R's store comes before p(R), then W's swap, by 3, finds the lock
+//!   free, or taken by a later one. If not, R's second look comes after p(R) too, and finds the mode
+//!   changed, since it stays so by 2: R wakes one. So the swap's WAITERS is not wiped out without a wake.
+//! - W found that another, V, had made it SYMMETRIC already, which may be in the middle of its
+//!   fence. Then a release may wipe out W's WAITERS without a wake; but V's swap comes after, by
+//!   3, and WAITERS is set again, to stay as above. Who is woken for it, or finds the lock free by that
+//!   swap, leaves WAITERS set for W (`lock.rs`).
+//! - W found that a holder had made it SYMMETRIC, by 4. Any release by a plain store came before
+//!   that one took the lock, so also before W's swap (the mode's AcqRel orders it behind): it does not
+//!   wipe that out.
+//!
+//! After that the lock is a `RawLock`. If instead the mode could be ASYMMETRIC while a thread sleeps,
+//! a release delayed between its store and its second look would find it so and wake nobody: that is
+//! what the count is for.
+//!
+//! # The end of the lock
+//!
+//! The second look reads the mode after the store, so the next owner must not free the lock before the
+//! release has returned. [`RawLock`] has no such exception.
+//!
+//! # Fork
+//!
+//! In the child of a fork, waiters that are not there stay counted: such a lock stays symmetric.
+//!
+//! # Ordering
+//!
+//! The holder's data is ordered by `lock`: the plain store is a Release. The mode is Relaxed but for the
+//! counting (AcqRel), which pairs with itself for invariant 4. What orders the two words is the fences.
+
+use crate::primitive::{AtomicU32, Word, const_unless_modelled, futex_wake, light_fence};
+use crate::raw::asymmetry;
+use crate::raw::lock::RawLock;
+use crate::raw::park::{GaveUp, Limit};
+use std::sync::atomic::Ordering::{AcqRel, Relaxed};
+
+const ASYMMETRIC: u32 = 0;
+const SYMMETRIC: u32 = 1 << 0;
+const ONE_TICK: u32 = 1 << 1;
+const TICK: u32 = ONE_WAITER - ONE_TICK;
+/// 2^22 of them do not come: there are fewer thread ids (`PID_MAX_LIMIT`).
+const ONE_WAITER: u32 = 1 << 10;
+
+/// Whether no thread is counted in `mode`.
+const fn is_without_waiters(mode: u32) -> bool {
+    mode < ONE_WAITER
+}
+
+/// Ticks since the last waiter of `mode` came, now that it is `now`; wraps.
+const fn age(mode: u32, now: u32) -> u32 {
+    now.wrapping_mul(ONE_TICK).wrapping_sub(mode & TICK) % ONE_WAITER / ONE_TICK
+}
+
+/// `mode` with one waiter more, who came at `now`.
+const fn with_waiter(mode: u32, now: u32) -> u32 {
+    ((mode & !TICK) + ONE_WAITER) | (now.wrapping_mul(ONE_TICK) & TICK) | SYMMETRIC
+}
+
+/// The protocol of `Mutex<T>`, and below `RLock` and `Monitor`.
+#[derive(Debug)]
+#[repr(C)]
+pub struct OwnedLock {
+    lock: RawLock,
+    mode: AtomicU32,
+}
+
+impl OwnedLock {
+    const_unless_modelled! {
+        /// A free lock. Its releases become plain stores once the first has found that they may.
+        pub fn new() -> OwnedLock {
+            OwnedLock {
+                lock: RawLock::new(),
+                mode: AtomicU32::new(SYMMETRIC),
+            }
+        }
+    }
+
+    const_unless_modelled! {
+        /// A free lock that is always released as a [`RawLock`]: the next owner may free it.
+        pub fn symmetric() -> OwnedLock {
+            OwnedLock {
+                lock: RawLock::new(),
+                // Somebody who never leaves is counted.
+                mode: AtomicU32::new(ONE_WAITER | SYMMETRIC),
+            }
+        }
+    }
+
+    /// Takes the lock if it is free.
+    #[inline]
+    pub fn try_acquire(&self) -> bool {
+        self.lock.try_acquire()
+    }
+
+    /// Takes the lock, waiting for it within `limit`.
+    #[inline]
+    pub fn acquire(&self, limit: Limit) -> Result<(), GaveUp> {
+        if self.try_acquire() {
+            Ok(())
+        } else {
+            self.acquire_contended(limit)
+        }
+    }
+
+    /// Waits for the lock. To be called when an attempt has failed.
+    #[cold]
+    pub fn acquire_contended(&self, limit: Limit) -> Result<(), GaveUp> {
+        if self.lock.acquire_awake(limit)? {
+            return Ok(());
+        }
+        if self.count_waiter() == ASYMMETRIC {
+            asymmetry::fence_all();
+        }
+        // Begins with the swap of invariant 3.
+        let taken = self.lock.acquire_asleep(limit);
+        self.discount_waiter();
+        taken
+    }
+
+    /// Takes the lock, without limit, for a thread that was counted by
+    /// [`expect_waiter`](OwnedLock::expect_waiter).
+    #[cold]
+    pub fn acquire_expected(&self) {
+        let taken = self.lock.acquire_asleep(Limit::NONE);
+        debug_assert_eq!(taken, Ok(()), "a wait without limit does not give up");
+        self.discount_waiter();
+    }
+
+    /// For the holder: makes the next release wake a thread, because one is about to be requeued to
+    /// [`as_raw`](OwnedLock::as_raw). That one is to call
+    /// [`acquire_expected`](OwnedLock::acquire_expected).
+    pub fn expect_waiter(&self) {
+        self.count_waiter(); // invariant 4
+        self.lock.announce_waiter();
+    }
+
+    /// Counts a thread; returns the mode before.
+    fn count_waiter(&self) -> u32 {
+        let now = asymmetry::tick();
+        // Relaxed: checked by the exchange.
+        let mut mode = self.mode.load(Relaxed);
+        loop {
+            // AcqRel: pairs with itself, in another thread.
+            let counted =
+                self.mode
+                    .compare_exchange_weak(mode, with_waiter(mode, now), AcqRel, Relaxed);
+            match counted {
+                Ok(_) => return mode,
+                Err(other) => mode = other,
+            }
+        }
+    }
+
+    fn discount_waiter(&self) {
+        // Relaxed: nobody concludes anything from its being gone.
+        self.mode.fetch_add(ONE_WAITER.wrapping_neg(), Relaxed);
+    }
+
+    /// Frees the lock and lets one waiter go on.
+    ///
+    /// # Safety
+    /// The caller holds the lock, and keeps it from being freed until this has returned.
+    #[inline]
+    pub unsafe fn release(&self) {
+        // Relaxed, here and below: see the module's proof.
+        if self.mode.load(Relaxed) != ASYMMETRIC {
+            return self.release_symmetric();
+        }
+        // SAFETY: the caller holds the lock.
+        unsafe { self.lock.store_free() };
+        light_fence();
+        if self.mode.load(Relaxed) != ASYMMETRIC {
+            self.wake_one();
+        }
+    }
+
+    #[cold]
+    fn wake_one(&self) {
+        futex_wake(self.lock.word().address(), 1);
+    }
+
+    fn release_symmetric(&self) {
+        // Relaxed: checked by the exchange.
+        let mode = self.mode.load(Relaxed);
+        if is_without_waiters(mode) && asymmetry::is_available() {
+            self.consider(mode);
+        }
+        let released = self.lock.release();
+        debug_assert_eq!(released, Ok(()), "the caller holds it");
+    }
+
+    /// For the holder: lets releases to come be plain stores, if that seems right.
+    fn consider(&self, mode: u32) {
+        let now = asymmetry::tick();
+        if asymmetry::may_begin(now, age(mode, now)) {
+            // Fails where a waiter came (invariant 2). Relaxed: who takes the lock later sees this by
+            // the lock's ordering, who does not is not the holder.
+            let _ = self
+                .mode
+                .compare_exchange(mode, ASYMMETRIC, Relaxed, Relaxed);
+        }
+    }
+
+    /// Whether some thread has the lock now.
+    #[inline]
+    pub fn is_locked(&self) -> bool {
+        self.lock.is_locked()
+    }
+
+    /// Whether a thread may be asleep on the lock.
+    pub fn has_waiters(&self) -> bool {
+        self.lock.has_waiters()
+    }
+
+    /// Makes it as new.
+    ///
+    /// # Safety
+    /// No other thread uses the lock.
+    pub unsafe fn reinit(&self) {
+        // SAFETY: passed on to the caller.
+        unsafe { self.lock.reinit() };
+        // Relaxed: nobody else is there.
+        self.mode.store(SYMMETRIC, Relaxed);
+    }
+
+    /// The lock that waiters sleep on.
+    pub fn as_raw(&self) -> &RawLock {
+        &self.lock
+    }
+}
+
+#[cfg(all(test, not(threadbare_model)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_mode_is_read_as_the_diagram_says() {
+        assert!(is_without_waiters(ASYMMETRIC) && is_without_waiters(SYMMETRIC | TICK));
+        for now in [0, 1, 511, 512, 1000, u32::MAX] {
+            for before in [ASYMMETRIC, SYMMETRIC, SYMMETRIC | TICK, 5 * ONE_WAITER] {
+                let mode = with_waiter(before, now);
+                assert_eq!(mode / ONE_WAITER, before / ONE_WAITER + 1);
+                assert!(mode & SYMMETRIC != 0 && !is_without_waiters(mode));
+                for ticks in [0, 1, 2, 511] {
+                    assert_eq!(age(mode, now.wrapping_add(ticks)), ticks);
+                }
+            }
+        }
+    }
+
+    fn use_once(lock: &OwnedLock) {
+        assert!(lock.try_acquire());
+        // SAFETY: taken just now.
+        unsafe { lock.release() };
+        assert!(!lock.is_locked());
+    }
+
+    #[test]
+    fn one_that_is_to_stay_symmetric_does() {
+        asymmetry::prepare();
+        let lock = OwnedLock::symmetric();
+        for _ in 0..10 {
+            use_once(&lock);
+            lock.consider(SYMMETRIC); // fails
+            assert_ne!(lock.mode.load(Relaxed), ASYMMETRIC);
+        }
+    }
+
+    #[test]
+    fn a_release_by_a_plain_store_frees_the_lock() {
+        let lock = OwnedLock::new();
+        lock.mode.store(ASYMMETRIC, Relaxed);
+        for _ in 0..3 {
+            use_once(&lock);
+            assert_eq!(lock.mode.load(Relaxed), ASYMMETRIC);
+        }
+    }
+
+    #[test]
+    fn who_is_counted_makes_it_symmetric_and_it_stays_so() {
+        let lock = OwnedLock::new();
+        lock.mode.store(ASYMMETRIC, Relaxed);
+        assert!(lock.try_acquire());
+        lock.expect_waiter();
+        lock.consider(lock.mode.load(Relaxed) & !(u32::MAX * ONE_WAITER));
+        // SAFETY: taken above.
+        unsafe { lock.release() };
+        assert!(!is_without_waiters(lock.mode.load(Relaxed)) && !lock.is_locked());
+        lock.acquire_expected();
+        // SAFETY: taken just now.
+        unsafe { lock.release() };
+        assert!(is_without_waiters(lock.mode.load(Relaxed)));
+    }
+}
