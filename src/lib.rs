@@ -157,6 +157,8 @@ mod observe;
 #[cfg(not(threadbare_model))]
 mod primitive;
 #[cfg(not(threadbare_model))]
+mod process;
+#[cfg(not(threadbare_model))]
 mod raw;
 #[cfg(not(threadbare_model))]
 mod rlock;
@@ -184,6 +186,7 @@ pub use crate::{
         __trace_point, Object, ObjectKind, TraceEvent, TraceHook, getprofile, gettrace, setprofile,
         setprofile_all_threads, settrace, settrace_all_threads, thread_profile, thread_trace,
     },
+    process::{init, set_membarrier},
     rlock::RLock,
     semaphore::{BoundedSemaphore, Semaphore},
     thread::{

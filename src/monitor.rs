@@ -34,8 +34,8 @@ use std::time::Duration;
 /// lock returns.
 ///
 /// # Cost
-/// 64 bytes beside the value, no allocation. Without contention lock and release are two
-/// read-modify-writes. A notify without waiters is a load; one with waiters makes no system call:
+/// 64 bytes beside the value, no allocation. Without contention lock and release cost what those of an
+/// [`RLock`](crate::RLock) do. A notify without waiters is a load; one with waiters makes no system call:
 /// whom it notifies is woken by the release that follows, when the lock is free.
 ///
 /// # Signals and fork
@@ -82,6 +82,22 @@ impl<T> Monitor<T> {
     pub const fn new(value: T) -> Monitor<T> {
         Monitor {
             lock: RawRLock::new(),
+            changed: RawCondition::new(),
+            value: UnsafeCell::new(value),
+        }
+    }
+
+    /// A monitor whose release always is a compare-and-swap, as
+    /// [`RLock::symmetric`](crate::RLock::symmetric)'s.
+    ///
+    /// ```
+    /// static COUNT: threadbare::Monitor<u32> = threadbare::Monitor::symmetric(0);
+    /// assert_eq!(*COUNT.lock(), 0);
+    /// ```
+    #[must_use]
+    pub const fn symmetric(value: T) -> Monitor<T> {
+        Monitor {
+            lock: RawRLock::symmetric(),
             changed: RawCondition::new(),
             value: UnsafeCell::new(value),
         }

@@ -35,8 +35,14 @@ use threadbare_sys::clock;
 /// What happened before a guard was dropped happens before the next lock returns.
 ///
 /// # Size, cost, end
-/// Four bytes beside the value. Without contention two read-modify-writes and no system call. No
-/// thread touches the mutex after the store by which it releases it, so the next owner may free it.
+/// Eight bytes beside the value. Without contention no system call, and one compare-and-swap: the release
+/// is a plain store once [`init`](crate::init) or the start of a [`Thread`](crate::Thread) has set that up,
+/// and a compare-and-swap before that and for a while after a thread has waited. See
+/// [`set_membarrier`](crate::set_membarrier) for who pays.
+///
+/// After that store the release reads the mutex once more. So the memory may be freed once the guard has
+/// been dropped, as borrowing has it, but not as soon as that has let the next owner proceed, as unsafe
+/// code might think. [`RawMutex::symmetric`] makes a mutex for that.
 ///
 /// # Fork
 /// In the child of a fork a mutex that another thread held stays locked, with the value as it was at
@@ -179,7 +185,25 @@ pub type ArcReentrantMutexGuard<T> = lock_api::ArcReentrantMutexGuard<RawMutex, 
 #[repr(transparent)]
 pub struct RawMutex(OwnedLock);
 
+const _: () = assert!(size_of::<RawMutex>() == 8); // as documented
+
 impl RawMutex {
+    /// A free lock whose release always is a compare-and-swap. It lets the next owner free the memory at
+    /// once, and no waiter makes the process's other threads fence
+    /// ([`set_membarrier`](crate::set_membarrier)).
+    ///
+    /// ```
+    /// use threadbare::{Mutex, RawMutex};
+    ///
+    /// static HITS: Mutex<u64> = Mutex::from_raw(RawMutex::symmetric(), 0);
+    /// *HITS.lock() += 1;
+    /// assert_eq!(*HITS.lock(), 1);
+    /// ```
+    #[must_use]
+    pub const fn symmetric() -> RawMutex {
+        RawMutex(OwnedLock::symmetric())
+    }
+
     #[inline]
     fn block(&self, limit: Limit) -> Result<(), GaveUp> {
         let object = Object::new(ObjectKind::Mutex, self);

@@ -25,8 +25,14 @@ use std::time::Duration;
 /// As [`Lock`](crate::Lock).
 ///
 /// # Cost
-/// 40 bytes. Without contention the first acquire and the last release are one compare-and-swap
-/// each, the ones between no atomic read-modify-write at all.
+/// 40 bytes. Without contention, once [`init`](crate::init) or the start of a [`Thread`](crate::Thread)
+/// has set it up, the first acquire is one compare-and-swap, and the last release is a store; before
+/// that, and for a while after a thread has waited, it is a compare-and-swap too. The acquires and
+/// releases between have no atomic read-modify-write at all. See [`set_membarrier`](crate::set_membarrier)
+/// for who pays.
+///
+/// The memory may be freed once the release has returned, not as soon as it has let the next owner
+/// proceed; for that there is [`symmetric`](RLock::symmetric).
 ///
 /// ```
 /// use threadbare::RLock;
@@ -58,6 +64,23 @@ impl RLock {
     pub const fn new() -> RLock {
         RLock {
             raw: RawRLock::new(),
+        }
+    }
+
+    /// A free lock whose release always is a compare-and-swap. It lets the next owner free the memory at
+    /// once, and no waiter makes the process's other threads fence
+    /// ([`set_membarrier`](crate::set_membarrier)).
+    ///
+    /// ```
+    /// use threadbare::{Condition, RLock};
+    ///
+    /// static DONE: Condition<RLock> = Condition::with_lock(RLock::symmetric());
+    /// assert!(!DONE.lock().locked());
+    /// ```
+    #[must_use]
+    pub const fn symmetric() -> RLock {
+        RLock {
+            raw: RawRLock::symmetric(),
         }
     }
 

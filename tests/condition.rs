@@ -491,7 +491,7 @@ fn last_user_destroys<L: CondLock + Sync>(make: impl Fn() -> Condition<L> + Sync
 #[test]
 fn cond_22_the_last_user_may_destroy_it() {
     let _watchdog = watchdog();
-    last_user_destroys(Condition::new);
+    last_user_destroys(|| Condition::with_lock(RLock::symmetric()));
     last_user_destroys(|| Condition::with_lock(Lock::new()));
 }
 

@@ -273,7 +273,10 @@ fn cond_22_the_last_user_may_destroy_the_mutex_with_the_condvar() {
     let _watchdog = watchdog();
     // The notify is under the mutex, so the waiter cannot be back before it has returned.
     type Shared = (Mutex<bool>, Condvar);
-    let make = || (Mutex::new(false), Condvar::new());
+    let make = || {
+        let mutex = Mutex::from_raw(RawMutex::symmetric(), false);
+        (mutex, Condvar::new())
+    };
     let asleep = |(_, condvar): &Shared| condvar.waiting() == 1;
     let set = |(mutex, condvar): &Shared| {
         let mut guard = mutex.lock();

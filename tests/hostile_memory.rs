@@ -17,7 +17,8 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicPtr, AtomicUsize};
 use std::thread;
 use threadbare::{
-    Barrier, BoundedSemaphore, Condition, Event, Lock, Mutex, Semaphore, Thread, scope, stack_size,
+    Barrier, BoundedSemaphore, Condition, Event, Lock, Mutex, RawMutex, Semaphore, Thread, scope,
+    stack_size,
 };
 
 /// The size of a page.
@@ -148,7 +149,7 @@ unmapped! {
         held, Lock::has_waiters, |lock| lock.release().unwrap(), Lock::acquire;
     a_mutex_is_unmapped_by_its_next_owner:
         || {
-            let mutex = Mutex::new(0_u32);
+            let mutex = Mutex::from_raw(RawMutex::symmetric(), 0_u32);
             std::mem::forget(mutex.lock());
             mutex
         },

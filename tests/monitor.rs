@@ -293,7 +293,7 @@ fn cond_22_the_last_user_may_destroy_it() {
         guard.notify_all();
     };
     let wait = |monitor: &Monitor<bool>| monitor.lock().wait_while(|is_set| !*is_set);
-    check_destroyed_by_the_last_user(800, || Monitor::new(false), asleep, set, wait);
+    check_destroyed_by_the_last_user(800, || Monitor::symmetric(false), asleep, set, wait);
 }
 
 #[test]

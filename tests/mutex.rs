@@ -46,12 +46,15 @@ is_not!(MappedReentrantMutexGuard<'static, u8>: Send);
 is_not!(MappedReentrantMutexGuard<'static, Cell<u8>>: Sync);
 
 // As documented.
-const _: () = assert!(size_of::<RawMutex>() == 4 && size_of::<Mutex<u32>>() == 8);
+const _: () = assert!(size_of::<RawMutex>() == 8 && size_of::<Mutex<u32>>() == 12);
 const _: () = assert!(size_of::<RawThreadId>() == 0);
 
 /// A mutex that the caller has locked, for good.
 fn held() -> Mutex<()> {
-    let mutex = Mutex::new(());
+    held_by(Mutex::new(()))
+}
+
+fn held_by(mutex: Mutex<()>) -> Mutex<()> {
     std::mem::forget(mutex.lock());
     mutex
 }
@@ -215,7 +218,8 @@ fn lock_free_after_release_the_last_user_may_destroy_it() {
     // SAFETY: locked by `held`, which has no guard left.
     let release = |mutex: &Mutex<()>| unsafe { mutex.force_unlock() };
     let take = |mutex: &Mutex<()>| drop(mutex.lock());
-    check_destroyed_by_the_last_user(3_000, held, waits, release, take);
+    let symmetric = || held_by(Mutex::from_raw(RawMutex::symmetric(), ()));
+    check_destroyed_by_the_last_user(3_000, symmetric, waits, release, take);
 }
 
 #[test]

@@ -18,7 +18,7 @@ use threadbare::{Deadline, Error, ErrorKind, RLock, TIMEOUT_MAX, Thread};
 
 const fn shared_and_sent<T: Send + Sync>() {}
 const _: () = shared_and_sent::<RLock>();
-const _: () = assert!(size_of::<RLock>() == 32);
+const _: () = assert!(size_of::<RLock>() == 40);
 
 /// Acquires `lock` in every form, as its owner.
 fn acquire_in_every_form(lock: &RLock) -> u32 {

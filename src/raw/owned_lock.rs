@@ -3,14 +3,14 @@
 //! A [`RawLock`] with a word beside it that says how it is released:
 //!
 //! ```text
-//!   bits 10..32 waiters: how many threads are counted | bits 1..10 tick: when the last one came
-//!   bit 0 SYMMETRIC
+//!   bit 31 FOR_GOOD | bits 9..31 waiters: how many threads are counted
+//!   bits 1..9 tick: when the last one came | bit 0 SYMMETRIC
 //!
 //!   SYMMETRIC, nobody for some ms  --release-->  ASYMMETRIC (0)
 //!   ASYMMETRIC                     --a waiter is counted; then it fences all threads-->  SYMMETRIC | 1
 //!   SYMMETRIC | n                  --a waiter is counted, or leaves-->  SYMMETRIC | n±1
 //! ```
-//! A release looks whether the mode is ASYMMETRIC. If not, it is that of the `RawLock`: a
+//! FOR_GOOD, set from the start or never, keeps it SYMMETRIC. A release looks whether the mode is ASYMMETRIC. If not, it is that of the `RawLock`: a
 //! compare-and-swap that finds WAITERS, and a wake. If it is,
 //!
 //! ```text
@@ -75,9 +75,10 @@ const SYMMETRIC: u32 = 1 << 0;
 const ONE_TICK: u32 = 1 << 1;
 const TICK: u32 = ONE_WAITER - ONE_TICK;
 /// 2^22 of them do not come: there are fewer thread ids (`PID_MAX_LIMIT`).
-const ONE_WAITER: u32 = 1 << 10;
+const ONE_WAITER: u32 = 1 << 9;
+const FOR_GOOD: u32 = 1 << 31;
 
-/// Whether no thread is counted in `mode`.
+/// Whether no thread is counted in `mode`, and none ever keeps it symmetric.
 const fn is_without_waiters(mode: u32) -> bool {
     mode < ONE_WAITER
 }
@@ -116,8 +117,7 @@ impl OwnedLock {
         pub fn symmetric() -> OwnedLock {
             OwnedLock {
                 lock: RawLock::new(),
-                // Somebody who never leaves is counted.
-                mode: AtomicU32::new(ONE_WAITER | SYMMETRIC),
+                mode: AtomicU32::new(FOR_GOOD | SYMMETRIC),
             }
         }
     }
@@ -142,8 +142,14 @@ impl OwnedLock {
     #[cold]
     pub fn acquire_contended(&self, limit: Limit) -> Result<(), GaveUp> {
         if self.lock.acquire_awake(limit)? {
-            return Ok(());
+            Ok(())
+        } else {
+            self.acquire_asleep(limit)
         }
+    }
+
+    /// Takes the lock for a thread that has looked for long enough.
+    fn acquire_asleep(&self, limit: Limit) -> Result<(), GaveUp> {
         if self.count_waiter() == ASYMMETRIC {
             asymmetry::fence_all();
         }
@@ -256,7 +262,8 @@ impl OwnedLock {
         // SAFETY: passed on to the caller.
         unsafe { self.lock.reinit() };
         // Relaxed: nobody else is there.
-        self.mode.store(SYMMETRIC, Relaxed);
+        let for_good = self.mode.load(Relaxed) & FOR_GOOD;
+        self.mode.store(for_good | SYMMETRIC, Relaxed);
     }
 
     /// The lock that waiters sleep on.
@@ -272,12 +279,18 @@ mod tests {
     #[test]
     fn every_mode_is_read_as_the_diagram_says() {
         assert!(is_without_waiters(ASYMMETRIC) && is_without_waiters(SYMMETRIC | TICK));
-        for now in [0, 1, 511, 512, 1000, u32::MAX] {
-            for before in [ASYMMETRIC, SYMMETRIC, SYMMETRIC | TICK, 5 * ONE_WAITER] {
+        for now in [0, 1, 255, 256, 1000, u32::MAX] {
+            for before in [
+                ASYMMETRIC,
+                SYMMETRIC,
+                SYMMETRIC | TICK,
+                5 * ONE_WAITER,
+                FOR_GOOD,
+            ] {
                 let mode = with_waiter(before, now);
                 assert_eq!(mode / ONE_WAITER, before / ONE_WAITER + 1);
                 assert!(mode & SYMMETRIC != 0 && !is_without_waiters(mode));
-                for ticks in [0, 1, 2, 511] {
+                for ticks in [0, 1, 2, 255] {
                     assert_eq!(age(mode, now.wrapping_add(ticks)), ticks);
                 }
             }
@@ -297,9 +310,12 @@ mod tests {
         let lock = OwnedLock::symmetric();
         for _ in 0..10 {
             use_once(&lock);
-            lock.consider(SYMMETRIC); // fails
-            assert_ne!(lock.mode.load(Relaxed), ASYMMETRIC);
+            assert_eq!(lock.mode.load(Relaxed), FOR_GOOD | SYMMETRIC);
         }
+        lock.expect_waiter();
+        // SAFETY: there is this thread only.
+        unsafe { lock.reinit() };
+        assert_eq!(lock.mode.load(Relaxed), FOR_GOOD | SYMMETRIC);
     }
 
     #[test]
@@ -312,13 +328,54 @@ mod tests {
         }
     }
 
+    /// The race for which there is the fence. Without it this was seen to hang.
+    #[test]
+    fn lock_12_a_release_by_a_plain_store_wakes_who_is_about_to_sleep() {
+        use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::Acquire, Ordering::Release};
+        const ROUNDS: usize = 20_000;
+        asymmetry::prepare();
+        // Stores to memory that is in no cache, behind which that of the release has to wait.
+        let cold: Vec<_> = (0..1 << 25).map(|_| AtomicU8::new(0)).collect();
+        let stall = |round: usize| {
+            let places = (0..48).map(|n| (round * 48 + n) * 1_000_003 * 64 % cold.len());
+            places.for_each(|place| cold[place].store(1, Relaxed));
+        };
+        let lock = OwnedLock::new();
+        let (begun, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let until = |number: &AtomicUsize, reached| {
+            while number.load(Acquire) < reached {
+                std::thread::yield_now();
+            }
+        };
+        std::thread::scope(|s| {
+            s.spawn(|| {
+                for round in 1..=ROUNDS {
+                    until(&begun, round);
+                    (0..round % 97).for_each(|_| std::hint::spin_loop());
+                    lock.acquire_asleep(Limit::NONE).unwrap();
+                    // SAFETY: taken just now.
+                    unsafe { lock.release() };
+                    done.store(round, Release);
+                }
+            });
+            for round in 1..=ROUNDS {
+                assert!(lock.try_acquire());
+                lock.mode.store(ASYMMETRIC, Relaxed); // nobody is counted
+                begun.store(round, Release);
+                stall(round);
+                // SAFETY: taken above.
+                unsafe { lock.release() };
+                until(&done, round);
+            }
+        });
+    }
+
     #[test]
     fn who_is_counted_makes_it_symmetric_and_it_stays_so() {
         let lock = OwnedLock::new();
         lock.mode.store(ASYMMETRIC, Relaxed);
         assert!(lock.try_acquire());
         lock.expect_waiter();
-        lock.consider(lock.mode.load(Relaxed) & !(u32::MAX * ONE_WAITER));
         // SAFETY: taken above.
         unsafe { lock.release() };
         assert!(!is_without_waiters(lock.mode.load(Relaxed)) && !lock.is_locked());

@@ -89,8 +89,22 @@ impl RawRLock {
     const_unless_modelled! {
         /// A free lock.
         pub fn new() -> RawRLock {
+            RawRLock::with(OwnedLock::new())
+        }
+    }
+
+    const_unless_modelled! {
+        /// A free lock that the next owner may free; see [`OwnedLock::symmetric`].
+        pub fn symmetric() -> RawRLock {
+            RawRLock::with(OwnedLock::symmetric())
+        }
+    }
+
+    const_unless_modelled! {
+        /// A free lock on `lock`, which is free.
+        pub fn with(lock: OwnedLock) -> RawRLock {
             RawRLock {
-                lock: OwnedLock::new(),
+                lock,
                 owner: AtomicU64::new(NOBODY),
                 depth: UnsafeCell::new(0),
                 pending: UnsafeCell::new(WaiterQueue::new()),
@@ -280,7 +294,7 @@ impl RawRLock {
         unsafe { self.requeue_pending() };
         // SAFETY: called by the owner, and nobody is pending any more.
         unsafe { self.free() };
-        // From here on neither this lock nor the waiters may be there: addresses only.
+        // From here on the waiters may not be there, nor, if it is symmetric, this lock: addresses only.
         for word in asleep.into_iter().flatten() {
             futex_wake(word, 1);
         }

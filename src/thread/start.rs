@@ -16,6 +16,7 @@ use super::stacks::Stack;
 use super::{current, exit, hooks, local, overflow};
 use crate::error::{Error, OsError};
 use crate::observe::{self, TraceEvent};
+use crate::raw::asymmetry;
 use std::sync::Arc;
 use threadbare_sys::Errno;
 use threadbare_sys::pthread;
@@ -114,6 +115,7 @@ impl Record {
         }
         super::join::reap();
         overflow::prepare();
+        asymmetry::prepare();
         self.os.begin(|| launch(self, job))?;
         self.lifecycle.started();
         Ok(())

@@ -71,9 +71,14 @@ fn mem_1_a_waiter_sees_what_was_before_the_release() {
 fn lock_12_each_of_two_waiters_gets_the_lock() {
     asymmetric(|| {
         let wait: fn(&Locked) = |locked| locked.section(Limit::NONE).unwrap();
-        check(3, Locked::held, [Locked::release, wait, wait], |locked, _| {
-            assert_eq!(locked.data.get(), 4);
-        });
+        check(
+            3,
+            Locked::held,
+            [Locked::release, wait, wait],
+            |locked, _| {
+                assert_eq!(locked.data.get(), 4);
+            },
+        );
     });
 }
 
