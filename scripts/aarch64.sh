@@ -79,9 +79,19 @@ left_out() {
         echo mem_3_
         echo exit_process_in_the_destructor_of_a_pthread_key_of_a_worker_that_main_waits_for
         ;;
+    # Threads in the child of a fork.
+    park) echo fork_threads_that_are_parked_in_the_parent_do_not_disturb_the_child ;;
+    spawn)
+        echo fork_4_in_the_child_a_vanished_thread_has_no_result_and_one_that_ended_has
+        echo fork_5_a_fork_at_any_moment_leaves_handles_that_can_be_joined
+        ;;
     thread)
         # Looks for a sleeper, likewise.
         echo ruling_13_join_waits_for_the_destructors_of_pthread_keys
+        # They compare the memory of the process, of which most is qemu's.
+        echo a_thread_that_ended_gives_its_stack_back_although_nobody_joins_it
+        echo thr_20_a_thread_without_handles_runs_on_and_leaks_nothing
+        echo ruling_17_after_ten_thousand_threads_were_joined_their_memory_is_back
         # A limit of the address space, which qemu ignores.
         echo thr_9_a_start_refused_for_want_of_memory_leaves_nothing_and_may_be_repeated
         ;;

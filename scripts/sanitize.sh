@@ -37,6 +37,9 @@ skipped=(
     # Tens of thousands of threads live for minutes here. They have all ids that the kernel gives, so
     # meanwhile nothing else on the machine can start a process.
     thousand_threads_live_at_once
+    # They compare the memory of the process, of which most is the sanitizer's.
+    thr_20_a_thread_without_handles_runs_on_and_leaks_nothing
+    ruling_17_after_ten_thousand_threads_were_joined_their_memory_is_back
 )
 case $kind in
 tsan)
@@ -83,9 +86,6 @@ tsan)
         a_signal_handler_may_unpark_the_thread_that_it_interrupts
         sig_2_signals_end_neither_park_nor_sleep
         sig_2_and_3_plain_waits_go_on_after_signals
-        # They compare the memory of the process, of which most is the sanitizer's.
-        thr_20_a_thread_without_handles_runs_on_and_leaks_nothing
-        ruling_17_after_ten_thousand_threads_were_joined_their_memory_is_back
         # Where the stack is unlimited it starts the program again with one that is not.
         with_an_unlimited_stack
     )
@@ -112,6 +112,7 @@ asan)
         local_11_what_an_endless_destructor_left_goes_with_its_local
         # What was freed is kept for a while, so these see memory grow.
         memory_stays_flat
+        thr_9_a_start_refused_for_too_many_threads_leaves_nothing_and_may_be_repeated
         # Its shadow does not fit into the address space that this server is given.
         an_answer_larger_than_memory_is_sent_in_parts
     )

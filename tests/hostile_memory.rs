@@ -35,7 +35,7 @@ impl<T> AtTheEnd<T> {
     fn new(value: T) -> AtTheEnd<T> {
         /// Places for mappings, far from where the kernel puts others, and where the sanitizers keep
         /// nothing of theirs: every second page, once each.
-        static NEXT: AtomicUsize = AtomicUsize::new(0x7c00_0000_0000);
+        static NEXT: AtomicUsize = AtomicUsize::new(0x1000_0000_0000);
         let page = page();
         let place = NEXT.fetch_add(2 * page, Relaxed);
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
