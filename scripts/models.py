@@ -29,7 +29,8 @@ from seeding import ROOT, Wrong, check_all_are_named, copy, environment, read_se
 SEEDS = ROOT / "tests/loom/seeds.toml"
 TABLE = ROOT / "docs/models.md"
 TARGET = ROOT / "target/loom"
-COPY = ROOT / "target/seeded"
+SEEDED = ROOT / "target/seeded"
+COPY = SEEDED / "sources"
 
 # What the models are built from.
 COPIED = ["src", "sys", "tests/loom", "Cargo.toml", "Cargo.lock"]
@@ -64,7 +65,9 @@ def copy_sources(seeds):
 def build(directory):
     """The test program that has the models."""
     flags = f"{os.environ.get('RUSTFLAGS', '')} --cfg threadbare_model".strip()
-    environment = dict(os.environ, RUSTFLAGS=flags, CARGO_TARGET_DIR=str(TARGET))
+    # Not the same for both: cargo would take what it has built of the one for the other.
+    target = TARGET if directory == ROOT else SEEDED / "build"
+    environment = dict(os.environ, RUSTFLAGS=flags, CARGO_TARGET_DIR=str(target))
     command = "cargo test --release --test loom --no-run --message-format=json-render-diagnostics"
     built = subprocess.run(
         command.split(), cwd=directory, env=environment, stdout=subprocess.PIPE, text=True
