@@ -75,7 +75,7 @@ impl RLock {
     /// use threadbare::{Condition, RLock};
     ///
     /// static DONE: Condition<RLock> = Condition::with_lock(RLock::symmetric());
-    /// assert!(!DONE.lock().locked());
+    /// assert!(!DONE.locked());
     /// ```
     #[must_use]
     pub const fn symmetric() -> RLock {

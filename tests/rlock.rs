@@ -67,7 +67,7 @@ fn rlock_2_the_depth_is_checked() {
     let depth = ptr::from_ref(&lock)
         .cast::<u32>()
         .cast_mut()
-        .wrapping_add(1);
+        .wrapping_add(4);
     // SAFETY: a cell of the lock's, within it and aligned, that only its owner, this thread, uses.
     unsafe { depth.write(MAX_DEPTH - 1) };
     assert_eq!(lock.recursion_count(), MAX_DEPTH - 1, "it lies elsewhere");

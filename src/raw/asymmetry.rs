@@ -149,18 +149,18 @@ pub fn fence_all() {
 mod tests {
     use super::*;
 
-    fn process() -> Process {
+    fn process(now: u32) -> Process {
         Process {
             state: AtomicU32::new(AVAILABLE),
             fences: AtomicU32::new(0),
-            rests_until: AtomicU32::new(0),
+            rests_until: AtomicU32::new(now),
         }
     }
 
     #[test]
     fn many_fences_within_a_tick_are_followed_by_a_rest() {
         for now in [1, 1000, u32::MAX - 3] {
-            let process = process();
+            let process = process(now);
             (0..FEW).for_each(|_| process.note_fence(now));
             assert!(!process.is_resting(now));
             process.note_fence(now);
@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_few_fences_in_each_tick_are_not() {
-        let process = process();
+        let process = process(0);
         for now in 1..1000 {
             (0..FEW).for_each(|_| process.note_fence(now));
             assert!(!process.is_resting(now));
