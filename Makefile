@@ -1,6 +1,6 @@
 # What CI runs, runnable by hand. `make demo` and `make test` are all that a newcomer needs.
 
-.PHONY: demo test examples load stress loom bench registry-cost doc lint api api-accept package aarch64 conformance tsan asan models seeded fuzz fuzz-saved asm asm-check coverage need
+.PHONY: demo test examples load stress loom bench instructions instructions-accept system-calls registry-cost doc lint api api-accept package aarch64 conformance tsan asan models seeded fuzz fuzz-saved asm asm-check coverage need
 
 demo: need ## A key-value server on threadbare, under a real client
 	scripts/kv-demo.sh
@@ -36,6 +36,18 @@ seeded: need ## That each model fails with the bugs of tests/loom/seeds.toml
 
 bench: need ## Benchmarks beside the peers
 	cargo bench
+
+instructions: need ## Instructions of the fast paths, under valgrind; fails if there are more than in benches/instructions.toml
+	@scripts/need.sh python3
+	scripts/instructions.py
+
+instructions-accept: need ## Makes benches/instructions.toml what they are now
+	@scripts/need.sh python3
+	scripts/instructions.py accept
+
+system-calls: need ## System calls of a start and join, under strace, into docs/system-calls.md
+	@scripts/need.sh python3
+	scripts/system-calls.py
 
 registry-cost: need ## Instructions per start and join with 10 and with 10,000 live threads, under valgrind
 	scripts/registry-cost.sh
