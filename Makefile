@@ -1,6 +1,6 @@
 # What CI runs, runnable by hand. `make demo` and `make test` are all that a newcomer needs.
 
-.PHONY: demo test examples load stress loom bench instructions instructions-accept system-calls registry-cost doc lint api api-accept package aarch64 conformance tsan asan models seeded fuzz fuzz-saved asm asm-check coverage need
+.PHONY: demo test examples load stress loom bench bench-quick bench-report instructions instructions-accept system-calls registry-cost doc lint api api-accept package aarch64 conformance tsan asan models seeded fuzz fuzz-saved asm asm-check coverage need
 
 demo: need ## A key-value server on threadbare, under a real client
 	scripts/kv-demo.sh
@@ -34,8 +34,14 @@ seeded: need ## That each model fails with the bugs of tests/loom/seeds.toml
 	@scripts/need.sh python3
 	scripts/models.py seeded
 
-bench: need ## Benchmarks beside the peers
+bench: need ## Benchmarks beside the peers, each for itself, by criterion
 	cargo bench
+
+bench-quick: need ## How the goals of speed stand, in two minutes
+	scripts/bench.sh quick
+
+bench-report: need ## The same in twenty minutes, with all ratios and plots: docs/benchmarks.md
+	scripts/bench.sh report
 
 instructions: need ## Instructions of the fast paths, under valgrind; fails if there are more than in benches/instructions.toml
 	@scripts/need.sh python3

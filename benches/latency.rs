@@ -79,7 +79,6 @@ fn main() {
                 // What is asserted of the worst wait is asserted for more threads than two.
                 group.factor(if threads == 2 { 0.2 } else { 1.0 });
                 contender::<threadbare::Mutex<()>>(group, load);
-                contender::<threadbare::Lock>(group, load);
                 contender::<std::sync::Mutex<()>>(group, load);
                 contender::<parking_lot::Mutex<()>>(group, load);
             },

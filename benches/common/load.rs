@@ -49,7 +49,7 @@ impl Load {
         let lock = L::new();
         let protected = Protected(UnsafeCell::new(0));
         let end = AtomicBool::new(false);
-        let gate = Barrier::new(self.threads);
+        let gate = Barrier::new(self.threads + 1);
         let body = |number: usize| {
             pin(number);
             let mut random = Random::new(number as u64);
@@ -57,8 +57,7 @@ impl Load {
             let protected = &protected; // all of it: it is the type that may be shared
             gate.wait();
             let begun = Instant::now();
-            // Relaxed: a hint to stop, which publishes nothing.
-            while !end.load(Relaxed) {
+            loop {
                 let before = timed.then(Instant::now);
                 lock.with(|| {
                     if let Some(before) = before {
@@ -70,6 +69,10 @@ impl Load {
                 });
                 think.scaled(&mut random).work();
                 turns += 1;
+                // Relaxed: a hint to stop, which publishes nothing.
+                if end.load(Relaxed) {
+                    break;
+                }
             }
             let span = (begun, Instant::now());
             Share { turns, waits, span }
@@ -78,6 +81,7 @@ impl Load {
             let body = &body;
             let start = |number| scope.spawn(move || body(number));
             let threads: Vec<_> = (0..self.threads).map(start).collect();
+            gate.wait(); // or the time is over before they begin
             thread::sleep(time);
             end.store(true, Relaxed);
             let join =
