@@ -9,9 +9,9 @@
 
 mod common;
 
-use common::driver::{Group, Suite};
+use common::bodies::throughput;
+use common::driver::Suite;
 use common::load::{Load, with_company};
-use common::locks::Exclusive;
 use common::peers::PthreadMutex;
 
 const THREADS: [usize; 4] = [2, 4, 8, 32];
@@ -20,13 +20,6 @@ const INSIDE: [u64; 4] = [0, 50, 500, 5_000];
 
 /// Work between, in units of the work inside.
 const THINK: [u64; 3] = [0, 1, 10];
-
-fn contender<L: Exclusive>(group: &mut Group, load: Load) {
-    group.measured(L::NAME, move |time| {
-        let outcome = load.run::<L>(time, false);
-        vec![("1/s", outcome.per_second), ("fairness", outcome.fairness)]
-    });
-}
 
 fn main() {
     with_company();
@@ -46,13 +39,13 @@ fn main() {
                 suite.group(
                     format!("threads {threads}, inside {inside} ns, between {think} ns"),
                     |group| {
-                        contender::<threadbare::Mutex<()>>(group, load);
-                        contender::<threadbare::Lock>(group, load);
-                        contender::<threadbare::RLock>(group, load);
-                        contender::<std::sync::Mutex<()>>(group, load);
-                        contender::<parking_lot::Mutex<()>>(group, load);
-                        contender::<usync::Mutex<()>>(group, load);
-                        contender::<PthreadMutex>(group, load);
+                        throughput::<threadbare::Mutex<()>>(group, load);
+                        throughput::<threadbare::Lock>(group, load);
+                        throughput::<threadbare::RLock>(group, load);
+                        throughput::<std::sync::Mutex<()>>(group, load);
+                        throughput::<parking_lot::Mutex<()>>(group, load);
+                        throughput::<usync::Mutex<()>>(group, load);
+                        throughput::<PthreadMutex>(group, load);
                     },
                 );
             }

@@ -4,18 +4,13 @@
 
 mod common;
 
+use common::bodies::pair;
 use common::driver::{Group, Suite};
 use common::load::with_company;
 use common::locks::{BareCas, BareSwap, Exclusive};
 use common::peers::{PthreadMutex, Sem};
 use std::hint::black_box;
 use threadbare::{BoundedSemaphore, Event, Lock, Monitor, Mutex, RLock, ReentrantMutex, Semaphore};
-
-/// One body for all that keep others out.
-fn pair<L: Exclusive>(group: &mut Group) {
-    let lock = L::new();
-    group.repeated(L::NAME, move || black_box(&lock).with(|| ()));
-}
 
 /// The same, by who holds it already.
 fn again<L: Exclusive>(group: &mut Group) {

@@ -24,6 +24,11 @@ alone() {
     taskset -c "$cpu" "$BASH" -eu -c "$(declare -f run); samples=$samples; run \"\$@\"" "$0" "$@"
 }
 
+# What takes Debian's packages of nsync and abseil, and a C++ compiler.
+native() {
+    [ -z "$native" ] || "$native" --out "$samples" "$@" >"$PWD/target/bench/native.txt"
+}
+
 case $kind in
 quick)
     short="--rounds 10 --each 10"
@@ -37,6 +42,7 @@ quick)
         for bench in condition spawn; do
             alone $bench $short
         done
+        native $short
         run many_threads --rounds 3 --only 0000
     }
     ;;
@@ -52,6 +58,7 @@ report)
             alone $bench --rounds 15 --each 30
         done
         alone contended --rounds 10 --each 40 --only "threads 8"
+        native --rounds 10 --each 50
         run many_threads --rounds 10
     }
     ;;
@@ -65,6 +72,14 @@ mkdir -p target/bench
 rm -f "$samples"
 cargo bench --no-run --quiet
 cargo build --quiet --release --locked --manifest-path benches/report/Cargo.toml --target-dir "$report_target"
+native=
+if command -v c++ >/dev/null && [ -e /usr/include/nsync_mu.h ] && pkg-config --exists absl_synchronization; then
+    target=${CARGO_TARGET_DIR:-$PWD/target}/native
+    cargo build --quiet --release --locked --manifest-path benches/native/Cargo.toml --target-dir "$target"
+    native=$target/release/threadbare-native-peers
+else
+    echo "nsync and abseil are left out: apt-get install g++ pkg-config libnsync-dev libabsl-dev" >&2
+fi
 
 begun=$SECONDS
 everything

@@ -19,6 +19,7 @@
 
 #![allow(dead_code, reason = "each bench uses a part of it")]
 
+pub mod bodies;
 pub mod conditions;
 pub mod driver;
 pub mod load;
