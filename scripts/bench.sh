@@ -43,6 +43,7 @@ quick)
             alone $bench $short
         done
         native $short
+        run kv --rounds 10 --each 50
         run many_threads --rounds 3 --only 0000
     }
     ;;
@@ -59,6 +60,7 @@ report)
         done
         alone contended --rounds 10 --each 40 --only "threads 8"
         native --rounds 10 --each 50
+        run kv --rounds 10 --each 500
         run many_threads --rounds 10
     }
     ;;
@@ -72,6 +74,13 @@ mkdir -p target/bench
 rm -f "$samples"
 cargo bench --no-run --quiet
 cargo build --quiet --release --locked --manifest-path benches/report/Cargo.toml --target-dir "$report_target"
+cargo build --quiet --release --example kv
+for peer in std parking_lot; do
+    features=$([ $peer = std ] || echo "--features $peer")
+    cargo build --quiet --release --locked --manifest-path benches/kv_peers/Cargo.toml $features \
+        --target-dir "${CARGO_TARGET_DIR:-$PWD/target}/kv-$peer"
+done
+
 native=
 if command -v c++ >/dev/null && [ -e /usr/include/nsync_mu.h ] && pkg-config --exists absl_synchronization; then
     target=${CARGO_TARGET_DIR:-$PWD/target}/native

@@ -235,7 +235,7 @@ impl Histogram {
         self.buckets[bucket(nanos)] += 1;
     }
 
-    fn merge(&mut self, other: &Histogram) {
+    pub fn merge(&mut self, other: &Histogram) {
         self.most = self.most.max(other.most);
         for (ours, theirs) in self.buckets.iter_mut().zip(&other.buckets) {
             *ours += theirs;
