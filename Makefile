@@ -1,6 +1,6 @@
 # What CI runs, runnable by hand. `make demo` and `make test` are all that a newcomer needs.
 
-.PHONY: demo test examples load stress loom bench bench-quick bench-report instructions instructions-accept system-calls registry-cost doc lint api api-accept package aarch64 conformance tsan asan models seeded fuzz fuzz-saved asm asm-check coverage need
+.PHONY: demo test examples load stress loom bench bench-quick bench-report bench-check instructions instructions-accept system-calls registry-cost doc lint api api-accept package aarch64 conformance tsan asan models seeded fuzz fuzz-saved asm asm-check coverage need
 
 demo: need ## A key-value server on threadbare, under a real client
 	scripts/kv-demo.sh
@@ -42,6 +42,11 @@ bench-quick: need ## How the goals of speed stand, in two minutes
 
 bench-report: need ## The same in twenty minutes, with all ratios and plots: docs/benchmarks.md
 	scripts/bench.sh report
+
+bench-check: need ## Lints what measures and is not of the workspace: the report, and the example server on others' locks
+	cargo clippy --locked --manifest-path benches/report/Cargo.toml --target-dir $(or $(CARGO_TARGET_DIR),target)/report -- -D warnings
+	cargo clippy --locked --manifest-path benches/kv_peers/Cargo.toml --target-dir $(or $(CARGO_TARGET_DIR),target)/kv-std -- -D warnings
+	cargo clippy --locked --manifest-path benches/kv_peers/Cargo.toml --features parking_lot --target-dir $(or $(CARGO_TARGET_DIR),target)/kv-parking_lot -- -D warnings
 
 instructions: need ## Instructions of the fast paths, under valgrind; fails if there are more than in benches/instructions.toml
 	@scripts/need.sh python3

@@ -34,8 +34,8 @@ quick)
     short="--rounds 10 --each 10"
     everything() {
         run uncontended $short
-        run contended --rounds 10 --each 8
-        run latency --rounds 10 --each 100
+        run contended --rounds 10 --each 12 --only "threads 2," --only "threads 8,"
+        run latency --rounds 10 --each 60
         for bench in handoff condition semaphore event barrier spawn local; do
             run $bench $short
         done
@@ -44,7 +44,7 @@ quick)
         done
         native $short
         run kv --rounds 10 --each 50
-        run many_threads --rounds 3 --only 0000
+        run many_threads --rounds 2 --only 0000
     }
     ;;
 report)
@@ -58,7 +58,7 @@ report)
         for bench in condition semaphore event barrier spawn; do
             alone $bench --rounds 15 --each 30
         done
-        alone contended --rounds 10 --each 40 --only "threads 8"
+        alone contended --rounds 10 --each 40 --only "threads 8,"
         native --rounds 10 --each 50
         run kv --rounds 10 --each 500
         run many_threads --rounds 10

@@ -9,6 +9,9 @@ use std::hint::black_box;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
+/// As many as an interval takes that leaves one out at each end.
+const ROUNDS: usize = 10;
+
 /// What a time per turn is called.
 pub const TIME: &str = "ns";
 
@@ -100,7 +103,7 @@ pub struct Suite {
     name: &'static str,
     rounds: Option<usize>,
     each: Duration,
-    only: Option<String>,
+    only: Vec<String>,
     out: Option<File>,
     groups: Vec<Group>,
 }
@@ -112,7 +115,7 @@ impl Suite {
             name,
             rounds: None,
             each: Duration::from_millis(50),
-            only: None,
+            only: Vec::new(),
             out: None,
             groups: Vec::new(),
         };
@@ -123,12 +126,15 @@ impl Suite {
                     .next()
                     .unwrap_or_else(|| panic!("{word} needs a value"))
             };
+            if ["--each", "--only", "--out", "--unpinned"].contains(&word.as_str()) {
+                suite.rounds.get_or_insert(ROUNDS); // criterion knows none of these
+            }
             match word.as_str() {
                 "--rounds" => suite.rounds = Some(value().parse().expect("a number of rounds")),
                 "--each" => {
                     suite.each = Duration::from_millis(value().parse().expect("milliseconds"));
                 }
-                "--only" => suite.only = Some(value()),
+                "--only" => suite.only.push(value()),
                 "--out" => {
                     let file = OpenOptions::new().create(true).append(true).open(value());
                     suite.out = Some(file.expect("a file to write"));
@@ -149,7 +155,8 @@ impl Suite {
     /// Adds a group; nothing if `--only` leaves it out.
     pub fn group(&mut self, name: impl Into<String>, fill: impl FnOnce(&mut Group)) {
         let name = name.into();
-        if self.only.as_ref().is_some_and(|only| !name.contains(only)) {
+        let is_wanted = |only: &String| name.contains(only);
+        if !self.only.is_empty() && !self.only.iter().any(is_wanted) {
             return;
         }
         let mut group = Group {

@@ -12,9 +12,10 @@
 //!
 //! # Options
 //!
-//! `--rounds N --each MS` as above; `--only TEXT` for the groups whose name has it; `--out FILE`
-//! appends the samples as lines of JSON, which `benches/report` reads; `--unpinned` leaves it to the
-//! kernel on which CPUs the threads run; else they are pinned in turn to those that the process has.
+//! `--rounds N --each MS` as above; `--only TEXT`, perhaps several times, for the groups whose names
+//! have it; `--out FILE` appends the samples as lines of JSON, which `benches/report` reads;
+//! `--unpinned` leaves it to the kernel on which CPUs the threads run, else they are pinned in turn to
+//! those that the process has. Each of these means rounds.
 //! `taskset -c 0 cargo bench …` shows what one CPU makes of it.
 
 #![allow(dead_code, reason = "each bench uses a part of it")]
