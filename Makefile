@@ -44,7 +44,8 @@ bench-report: need ## The same in twenty minutes, with all ratios and plots: doc
 	scripts/bench.sh report
 
 bench-check: need ## Lints what measures and is not of the workspace: the report, and the example server on others' locks
-	cargo clippy --locked --manifest-path benches/report/Cargo.toml --target-dir $(or $(CARGO_TARGET_DIR),target)/report -- -D warnings
+	cargo clippy --locked --manifest-path benches/report/Cargo.toml --all-targets --target-dir $(or $(CARGO_TARGET_DIR),target)/report -- -D warnings
+	cargo test --locked --manifest-path benches/report/Cargo.toml --target-dir $(or $(CARGO_TARGET_DIR),target)/report
 	cargo clippy --locked --manifest-path benches/kv_peers/Cargo.toml --target-dir $(or $(CARGO_TARGET_DIR),target)/kv-std -- -D warnings
 	cargo clippy --locked --manifest-path benches/kv_peers/Cargo.toml --features parking_lot --target-dir $(or $(CARGO_TARGET_DIR),target)/kv-parking_lot -- -D warnings
 

@@ -34,23 +34,27 @@ pub fn pin(thread: usize) {
     sched_setaffinity(Pid::from_raw(0), &set).expect("a CPU of this process");
 }
 
-/// Processor time, in clock ticks: of all CPUs (what a hypervisor took included), and of this process.
+/// Processor time, in clock ticks: of all CPUs (what a hypervisor took included), and of this process
+/// with its children that have ended. A server that a bench measures counts among the others.
 #[derive(Clone, Copy)]
 pub struct Usage {
     all: f64,
     ours: f64,
+    machine: usize,
 }
 
 impl Usage {
     pub fn now() -> Usage {
         let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+        // The sum, and then a line for each CPU.
+        let cpus = stat.lines().filter(|line| line.starts_with("cpu")).count();
         let first = stat.lines().next().unwrap_or_default();
         let ticks = first
             .split_whitespace()
             .skip(1)
             .map(|text| text.parse().unwrap_or(0.0));
         // user, nice, system, idle, iowait, irq, softirq, steal; what follows is counted in user.
-        let all = ticks
+        let busy = ticks
             .take(8)
             .enumerate()
             .filter(|(kind, _)| !matches!(kind, 3 | 4));
@@ -59,17 +63,17 @@ impl Usage {
         let after_name = own.rsplit(')').next().unwrap_or_default();
         let of_self = after_name.split_whitespace().skip(11).take(4);
         Usage {
-            all: all.map(|(_, ticks)| ticks).sum(),
+            all: busy.map(|(_, ticks)| ticks).sum(),
             ours: of_self.map(|text| text.parse().unwrap_or(0.0)).sum(),
+            machine: cpus.saturating_sub(1).max(1),
         }
     }
 
-    /// What share of the machine others have used since, that lasted `time`; 0.0 to 1.0.
+    /// What share of the machine others have used until `later`, in `time`; 0.0 to 1.0.
     pub fn by_others_until(self, later: Usage, time: Duration) -> f64 {
         const TICKS_PER_SECOND: f64 = 100.0;
         let others = (later.all - self.all) - (later.ours - self.ours);
-        let machine = std::thread::available_parallelism().map_or(1, usize::from) as f64;
-        (others / TICKS_PER_SECOND / time.as_secs_f64() / machine).clamp(0.0, 1.0)
+        (others / TICKS_PER_SECOND / time.as_secs_f64() / self.machine as f64).clamp(0.0, 1.0)
     }
 }
 

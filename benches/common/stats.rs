@@ -29,11 +29,11 @@ impl Estimate {
 
 /// How many of `n` sorted values may be left out at each end.
 fn cut(n: usize) -> usize {
-    let (mut term, mut below) = (0.5_f64.powi(n as i32), 0.0);
+    let (mut term, mut at_most) = (0.5_f64.powi(n as i32), 0.0);
     for k in 0..n {
-        below += term; // the chance of at most k heads
-        if below > 0.025 {
-            return k;
+        at_most += term; // the chance of k heads or fewer
+        if at_most > 0.025 {
+            return k.saturating_sub(1);
         }
         term *= (n - k) as f64 / (k + 1) as f64;
     }

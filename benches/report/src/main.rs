@@ -9,6 +9,8 @@ mod plots;
 mod samples;
 #[path = "../../common/stats.rs"]
 mod stats;
+#[cfg(test)]
+mod stats_tests;
 
 use goals::Verdict;
 use samples::Samples;

@@ -238,6 +238,7 @@ fn draw_panel(area: &Area<'_>, panel: &Panel<'_>) -> Result<(), Box<dyn std::err
     let mut chart = ChartBuilder::on(area)
         .caption(&panel.title, ("sans-serif", 14).into_font().color(&INK))
         .margin(8)
+        .margin_right(20)
         .x_label_area_size(38)
         .y_label_area_size(58)
         .build_cartesian_2d(
