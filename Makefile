@@ -1,6 +1,6 @@
 # What CI runs, runnable by hand. `make demo` and `make test` are all that a newcomer needs.
 
-.PHONY: demo test examples load stress loom bench bench-quick bench-report bench-check instructions instructions-accept system-calls registry-cost doc lint api api-accept package aarch64 conformance tsan asan models seeded fuzz fuzz-saved asm asm-check coverage need
+.PHONY: demo test examples load stress loom bench bench-quick bench-report bench-check instructions instructions-accept system-calls registry-cost doc lint api api-accept package aarch64 conformance tsan asan models seeded seeded-real fuzz fuzz-saved asm asm-check coverage need
 
 demo: need ## A key-value server on threadbare, under a real client
 	scripts/kv-demo.sh
@@ -33,6 +33,10 @@ models: need ## The same, and writes docs/models.md
 seeded: need ## That each model fails with the bugs of tests/loom/seeds.toml
 	@scripts/need.sh python3
 	scripts/models.py seeded
+
+seeded-real: need ## That fuzz targets, and tests without a model, fail with the bugs of tests/seeds.toml
+	@scripts/need.sh python3
+	scripts/seeded_real.py
 
 bench: need ## Benchmarks beside the peers, each for itself, by criterion
 	cargo bench

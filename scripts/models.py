@@ -10,9 +10,7 @@
 Each model runs in a process of its own, as many at once as there are cores. It counts its executions
 itself (tests/loom/model.rs).
 
-In the copy, under target/seeded/, a function with seeds has its body once for each of them, with
-the bug, and once as it is; an environment variable says at run time which one it is. So all seeds
-take one build, may overlap, and may be anything that fits into a function.
+The copy, under target/seeded/, has all bugs, of which each process takes one: seeding.py says how.
 """
 
 import collections
@@ -20,148 +18,45 @@ import concurrent.futures
 import difflib
 import json
 import os
-import pathlib
 import re
 import subprocess
 import sys
 import tempfile
 import threading
-import tomllib
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+from seeding import ROOT, Wrong, check_all_are_named, copy, environment, read_seeds
+
 SEEDS = ROOT / "tests/loom/seeds.toml"
 TABLE = ROOT / "docs/models.md"
 TARGET = ROOT / "target/loom"
-COPY = ROOT / "target/seeded"
+SEEDED = ROOT / "target/seeded"
+COPY = SEEDED / "sources"
 
 # What the models are built from.
-COPIED = ["src", "sys", "tests/loom", "Cargo.lock"]
+COPIED = ["src", "sys", "tests/loom", "Cargo.toml", "Cargo.lock"]
 # Of Cargo.toml, what is left out in the copy: targets whose files are not there, and the lints.
 LEFT_OUT = re.compile(r"\[\[(test|bench)\]\]|\[lints\]")
-
-VARIABLE = "THREADBARE_SEED"
-SWITCH = f"""//! Which bug is in.
-
-use std::sync::OnceLock;
-
-pub(crate) fn is(name: &str) -> bool {{
-    static SEED: OnceLock<String> = OnceLock::new();
-    SEED.get_or_init(|| std::env::var("{VARIABLE}").unwrap_or_default()) == name
-}}
-"""
 
 # For one model, in seconds. None hangs: loom knows when all its threads wait, and how many steps they
 # make. So this only stands for a machine that is too slow.
 TIMEOUT = 1200
 
-Seed = collections.namedtuple("Seed", "name bug file function change models")
 Run = collections.namedtuple("Run", "passed seconds bound executions why")
 
 
-class Wrong(Exception):
-    """What is wrong with the seeds, the table or the build."""
-
-
-# The seeds
-
-
-def read_seeds():
-    seeds = []
-    for entry in tomllib.loads(SEEDS.read_text())["seed"]:
-        name = entry.get("name", "(without a name)")
-        if set(entry) != set(Seed._fields):
-            raise Wrong(f"seed {name}: needs exactly {', '.join(Seed._fields)}")
-        if any(seed.name == name for seed in seeds):
-            raise Wrong(f"seed {name}: there are two of this name")
-        if not entry["models"] or not entry["change"]:
-            raise Wrong(f"seed {name}: names no model, or changes nothing")
-        seeds.append(Seed(**entry))
-    return seeds
-
-
-# Comments, strings and characters, in which braces mean nothing.
-OPAQUE = re.compile(r'//[^\n]*|"(?:\\.|[^"\\])*"|\'(?:\\.[^\']*|[^\\\'])\'')
-
-
-def body_of(text, seed):
-    """Where the body of the seed's function begins and ends, and where the function does."""
-    functions = list(re.finditer(re.escape(seed.function) + r"(?=[(<])", text))
-    if len(functions) != 1:
-        raise Wrong(
-            f"seed {seed.name}: '{seed.function}' is {len(functions)} times in {seed.file}, not once"
-        )
-    blank = OPAQUE.sub(lambda opaque: " " * len(opaque[0]), text)
-    begin = blank.index("{", functions[0].end())
-    depth = 0
-    for place in range(begin, len(blank)):
-        depth += {"{": 1, "}": -1}.get(blank[place], 0)
-        if depth == 0:
-            return functions[0].start(), begin, place + 1
-    raise Wrong(f"seed {seed.name}: the end of '{seed.function}' was not found")
-
-
-def changed(body, seed):
-    for old, new in seed.change:
-        if body.count(old) != 1:
-            raise Wrong(
-                f"seed {seed.name}: {body.count(old)} times, not once, in '{seed.function}' of "
-                f"{seed.file}:\n{old}"
-            )
-        body = body.replace(old, new)
-    return body
-
-
-def with_switches(file, seeds):
-    """The text of a source file with all its seeds."""
-    text = (ROOT / file).read_text()
-    by_place = collections.defaultdict(list)
-    for seed in seeds:
-        by_place[body_of(text, seed)].append(seed)
-    for start, begin, end in sorted(by_place, reverse=True):
-        body = text[begin:end]
-        switched = "".join(
-            f'if crate::seeded::is("{seed.name}") {changed(body, seed)} else '
-            for seed in by_place[start, begin, end]
-        )
-        # The switch is not for constants; what is seeded is not used in any.
-        line = text.rindex("\n", 0, start) + 1
-        head = re.sub(r"\bconst fn\b", "fn", text[line:begin])
-        text = text[:line] + head + "{ " + switched + body + " }" + text[end:]
-    return text
-
-
-def write(path, text):
-    """Writes what has changed only, for cargo's sake."""
-    if not path.exists() or path.read_bytes() != text:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(text)
-    return path
+# The copy
 
 
 def copy_sources(seeds):
-    by_file = collections.defaultdict(list)
-    for seed in seeds:
-        by_file[seed.file].append(seed)
-    files = [file for top in COPIED for file in [ROOT / top, *(ROOT / top).rglob("*")]]
-    kept = set()
-    for file in files:
-        if file.is_file():
-            name = file.relative_to(ROOT)
-            own = by_file.pop(str(name), None)
-            text = with_switches(name, own).encode() if own else file.read_bytes()
-            if str(name) == "src/lib.rs":
-                text += b"\nmod seeded;\n"
-            kept.add(write(COPY / name, text))
-    for file, seeds in by_file.items():
-        raise Wrong(f"seed {seeds[0].name}: there is no {file}")
-    kept.add(write(COPY / "src/seeded.rs", SWITCH.encode()))
-    sections = re.split(r"(?m)^(?=\[)", (ROOT / "Cargo.toml").read_text())
-    manifest = "".join(section for section in sections if not LEFT_OUT.match(section))
-    manifest += '\n[lints.rust]\nwarnings = "allow" # the sources have been looked at where they are\n'
-    kept.add(write(COPY / "Cargo.toml", manifest.encode()))
-    for file in list(COPY.rglob("*")):
-        if file.is_file() and file not in kept:
-            file.unlink()
+    def changed_text(name, text):
+        if name != "Cargo.toml":
+            return text
+        sections = re.split(r"(?m)^(?=\[)", text.decode())
+        manifest = "".join(section for section in sections if not LEFT_OUT.match(section))
+        # The sources have been looked at where they are.
+        return f'{manifest}\n[lints.rust]\nwarnings = "allow"\n'.encode()
+
+    copy(seeds, COPIED, ["src"], COPY, changed_text)
 
 
 # Building and running
@@ -170,7 +65,9 @@ def copy_sources(seeds):
 def build(directory):
     """The test program that has the models."""
     flags = f"{os.environ.get('RUSTFLAGS', '')} --cfg threadbare_model".strip()
-    environment = dict(os.environ, RUSTFLAGS=flags, CARGO_TARGET_DIR=str(TARGET))
+    # Not the same for both: cargo would take what it has built of the one for the other.
+    target = TARGET if directory == ROOT else SEEDED / "build"
+    environment = dict(os.environ, RUSTFLAGS=flags, CARGO_TARGET_DIR=str(target))
     command = "cargo test --release --test loom --no-run --message-format=json-render-diagnostics"
     built = subprocess.run(
         command.split(), cwd=directory, env=environment, stdout=subprocess.PIPE, text=True
@@ -190,15 +87,12 @@ def models_of(program):
 
 
 def run(program, model, seed=None):
-    environment = {name: value for name, value in os.environ.items() if name != VARIABLE}
-    if seed:
-        environment[VARIABLE] = seed.name
     # With one thread libtest runs the model on the main one, and then there is no other.
     command = [program, model, "--exact", "--nocapture", "--test-threads=1"]
     with tempfile.TemporaryFile() as output:
         # Waited for by hand, to learn what it used.
         process = subprocess.Popen(
-            command, env=environment, stdout=output, stderr=subprocess.STDOUT
+            command, env=environment(seed), stdout=output, stderr=subprocess.STDOUT
         )
         watchdog = threading.Timer(TIMEOUT, process.kill)
         watchdog.start()
@@ -270,7 +164,7 @@ def table(models, seeds, runs):
             lines.append("| id | property | bound | executions | seconds | seeds |")
             lines.append("|---|---|---|---|---|---|")
         ran = runs[model]
-        caught = ", ".join(seed.name for seed in seeds if model in seed.models)
+        caught = ", ".join(seed.name for seed in seeds if model in seed.failing)
         seconds = f"{ran.seconds:.1f}" if ran.seconds >= 0.1 else "< 0.1"
         cells = [*property_of(model), ran.bound, f"{ran.executions:,}", seconds, caught]
         lines.append("| " + " | ".join(cells) + " |")
@@ -318,26 +212,16 @@ def seconds_before(models):
 # What the commands do
 
 
-def check_models(seeds, models):
-    for seed in seeds:
-        for model in seed.models:
-            if model not in models:
-                raise Wrong(f"seed {seed.name}: there is no model {model}")
-    without = [model for model in models if not any(model in seed.models for seed in seeds)]
-    if without:
-        raise Wrong("no seed shows that it can fail: " + ", ".join(without))
-
-
 def finish(passed, failed):
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
 
 
 def explore(writes):
-    seeds = read_seeds()
+    seeds = read_seeds(SEEDS, "models")
     program = build(ROOT)
     models = models_of(program)
-    check_models(seeds, models)
+    check_all_are_named(seeds, "models", models)
     before = seconds_before(models)
     longest_first = sorted(models, key=before.get, reverse=True)
     runs = {}
@@ -359,14 +243,14 @@ def explore(writes):
 
 
 def seeded(only=""):
-    seeds = read_seeds()
+    seeds = read_seeds(SEEDS, "models")
     chosen = [seed for seed in seeds if only in seed.name]
     if not chosen:
         raise Wrong(f"no seed has {only} in its name")
     copy_sources(seeds)
     program = build(COPY)
     models = models_of(program)
-    check_models(seeds, models)
+    check_all_are_named(seeds, "models", models)
     nothing = collections.defaultdict(lambda: Run(None, 0, "", 0, ""))
     is_right = compare(table(models, seeds, nothing), is_explored=False)
     passed, failed = int(is_right), int(not is_right)
@@ -374,7 +258,7 @@ def seeded(only=""):
     before = seconds_before(models)
     quickest = {heading(model): model for model in sorted(models, key=before.get, reverse=True)}
     unseeded = [(program, model, None) for model in quickest.values()]
-    jobs = unseeded + [(program, model, seed) for seed in chosen for model in seed.models]
+    jobs = unseeded + [(program, model, seed) for seed in chosen for model in seed.failing]
     slowest = 0, ""
     for (_, model, seed), ran in run_all(jobs):
         is_right = ran.passed is (seed is None)

@@ -50,11 +50,13 @@ fn say(text: &str) {
     stdout.flush().unwrap();
 }
 
-/// Uses every object, with threads, and says so. A panic here cannot be passed on.
+/// Uses every object, with threads, daemons and others, and says so. A panic here cannot be passed on.
 fn use_all(place: &str) {
     let used = std::panic::catch_unwind(|| {
         every::alone();
         every::together();
+        let thread = Thread::builder().daemon(false).target(every::alone);
+        thread.spawn().unwrap().join().unwrap();
     });
     if used.is_err() {
         // SAFETY: ends the process, which has failed.

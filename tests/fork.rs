@@ -290,8 +290,16 @@ fn fork_5_the_release_of_a_monitor_in_the_child_wakes_nobody_either() {
 /// Runs `fork` often, each time while two threads are somewhere in `hammer`.
 fn while_hammered(hammer: impl Fn() + Sync, fork: impl Fn()) {
     const FORKS: usize = 50;
+    /// Sets the flag, also on a panic: else that would wait for the two for ever.
+    struct AtTheEnd<'a>(&'a AtomicBool);
+    impl Drop for AtTheEnd<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Relaxed);
+        }
+    }
     let (over, rounds) = (AtomicBool::new(false), AtomicUsize::new(0));
     thread::scope(|s| {
+        let _over = AtTheEnd(&over);
         for _ in 0..2 {
             s.spawn(|| {
                 while !over.load(Relaxed) {
@@ -305,7 +313,6 @@ fn while_hammered(hammer: impl Fn() + Sync, fork: impl Fn()) {
             until(|| rounds.load(Relaxed) > before);
             fork();
         }
-        over.store(true, Relaxed);
     });
 }
 

@@ -7,11 +7,17 @@ mod common;
 
 use child::{Child, in_child};
 use common::{every, watchdog};
+use nix::errno::Errno;
 use nix::sched::{CloneFlags, CpuSet, sched_getaffinity, sched_setaffinity, unshare};
 use nix::unistd::{Pid, Uid};
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::Write;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+use std::ptr;
 use std::time::Duration;
 use threadbare::{Deadline, Error, Event, TIMEOUT_MAX, scope, sleep_until};
 
@@ -45,20 +51,55 @@ fn leap() -> std::io::Result<()> {
     accepts(most)
 }
 
-/// Runs `body` where the clock is far ahead; `None` in that process, or where that may not be.
-fn far_ahead(test: &str, body: fn()) -> Option<Child> {
+/// Makes the kernel say, to the program that will be loaded, that it runs one CPU only: covers the file
+/// of sysfs(5) that libc reads with `file`.
+fn hide_cpus(file: &CStr) -> std::io::Result<()> {
+    let mut flags = CloneFlags::CLONE_NEWNS;
+    if !Uid::effective().is_root() {
+        flags |= CloneFlags::CLONE_NEWUSER;
+    }
+    unshare(flags)?;
+    let mount = |from: *const libc::c_char, to: &CStr, flags| {
+        // SAFETY: the paths are strings, and neither flag needs more.
+        let result = unsafe { libc::mount(from, to.as_ptr(), ptr::null(), flags, ptr::null()) };
+        Errno::result(result).map(drop)
+    };
+    // What is mounted here stays here.
+    mount(ptr::null(), c"/", libc::MS_REC | libc::MS_PRIVATE)?;
+    let online = c"/sys/devices/system/cpu/online";
+    mount(file.as_ptr(), online, libc::MS_BIND)?;
+    Ok(())
+}
+
+/// Runs `body` where `change` has changed what a program finds; `None` in that process, or where that
+/// may not be.
+///
+/// # Safety
+/// `change` may be called in the child of a fork.
+unsafe fn changed(
+    change: impl Fn() -> std::io::Result<()> + Clone + Send + Sync + 'static,
+    test: &str,
+    body: fn(),
+) -> Option<Child> {
     // In the child of a fork, as `unshare` changes the process.
-    // SAFETY: system calls, and the allocator, which works there.
-    let probe = unsafe { std::process::Command::new("true").pre_exec(leap).status() };
-    if let Err(error) = probe {
-        eprintln!("skipped: the clock cannot be set ahead: {error}");
+    let mut probe = Command::new("true");
+    // SAFETY: passed on to the caller.
+    unsafe { probe.pre_exec(change.clone()) };
+    if let Err(error) = probe.status() {
+        eprintln!("skipped: {error}");
         return None;
     }
-    let configure = |command: &mut std::process::Command| {
-        // SAFETY: as above.
-        unsafe { command.pre_exec(leap) };
+    let configure = |command: &mut Command| {
+        // SAFETY: passed on to the caller.
+        unsafe { command.pre_exec(change) };
     };
     Child::run_in(test, configure, body)
+}
+
+/// Runs `body` where the clock is far ahead; `None` in that process, or where that may not be.
+fn far_ahead(test: &str, body: fn()) -> Option<Child> {
+    // SAFETY: system calls, and the allocator, which works there.
+    unsafe { changed(leap, test, body) }
 }
 
 /// What the clock says.
@@ -131,19 +172,44 @@ fn time_4_and_5_with_a_clock_far_ahead_large_timeouts_do_not_overflow() {
     }
 }
 
+/// Keeps the process on one CPU. Whoever spins for another there spins in vain until its time slice is
+/// over.
+fn stay_on_one_cpu() {
+    let own = Pid::from_raw(0);
+    let allowed = sched_getaffinity(own).unwrap();
+    let first = (0..CpuSet::count()).find(|cpu| allowed.is_set(*cpu).unwrap());
+    let mut single = CpuSet::new();
+    single.set(first.unwrap()).unwrap();
+    sched_setaffinity(own, &single).unwrap();
+    assert_eq!(sched_getaffinity(own).unwrap(), single);
+}
+
 #[test]
-fn on_a_single_cpu_everything_works() {
+fn on_a_single_cpu_of_many_everything_works() {
     let _watchdog = watchdog();
-    in_child("on_a_single_cpu_everything_works", || {
-        let own = Pid::from_raw(0);
-        let allowed = sched_getaffinity(own).unwrap();
-        let first = (0..CpuSet::count()).find(|cpu| allowed.is_set(*cpu).unwrap());
-        let mut single = CpuSet::new();
-        single.set(first.unwrap()).unwrap();
-        sched_setaffinity(own, &single).unwrap();
-        assert_eq!(sched_getaffinity(own).unwrap(), single);
-        // Whoever spins for another here spins in vain until its time slice is over.
+    in_child("on_a_single_cpu_of_many_everything_works", || {
+        stay_on_one_cpu();
         every::alone();
         (0..3).for_each(|_| every::together());
     });
+}
+
+#[test]
+fn with_a_single_cpu_everything_works() {
+    let _watchdog = watchdog();
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("a_single_cpu");
+    std::fs::write(&file, "0\n").unwrap();
+    let file = CString::new(file.into_os_string().into_vec()).unwrap();
+    let body = || {
+        assert_eq!(threadbare_sys::sched::cpus(), 1);
+        stay_on_one_cpu();
+        every::alone();
+        (0..3).for_each(|_| every::together());
+    };
+    let hide = move || hide_cpus(&file);
+    // SAFETY: system calls only.
+    let ended = unsafe { changed(hide, "with_a_single_cpu_everything_works", body) };
+    if let Some(ended) = ended {
+        assert!(ended.status.success(), "{ended:?}");
+    }
 }

@@ -13,6 +13,7 @@ use nix::sys::signal::Signal;
 use std::ops::Deref;
 use std::os::unix::process::CommandExt;
 use std::ptr::{self, NonNull};
+use std::sync::OnceLock;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicPtr, AtomicUsize};
 use std::thread;
@@ -27,17 +28,30 @@ fn page() -> usize {
     usize::try_from(size).unwrap()
 }
 
+/// Where nothing is mapped, far from where the kernel puts what comes: it begins at the upper end of what
+/// is free, and this is the lower end of a large piece of that.
+fn far_away() -> usize {
+    const LARGE: usize = 1 << 38;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    // SAFETY: a new mapping, wherever there is room.
+    let base = unsafe { libc::mmap(ptr::null_mut(), LARGE, libc::PROT_NONE, flags, -1, 0) };
+    assert_ne!(base, libc::MAP_FAILED, "{}", Errno::last());
+    // SAFETY: the mapping made just now.
+    assert_eq!(unsafe { libc::munmap(base, LARGE) }, 0);
+    base.addr()
+}
+
 /// A value in the last bytes of a mapping of one page. Behind it, and where other such mappings were,
 /// there is nothing, ever: each access there is a fault.
 struct AtTheEnd<T>(NonNull<T>);
 
 impl<T> AtTheEnd<T> {
     fn new(value: T) -> AtTheEnd<T> {
-        /// Places for mappings, far from where the kernel puts others, and where the sanitizers keep
-        /// nothing of theirs: every second page, once each.
-        static NEXT: AtomicUsize = AtomicUsize::new(0x7c00_0000_0000);
+        /// Places for mappings: every second page, once each.
+        static PLACES: OnceLock<AtomicUsize> = OnceLock::new();
         let page = page();
-        let place = NEXT.fetch_add(2 * page, Relaxed);
+        let place = PLACES.get_or_init(|| AtomicUsize::new(far_away()));
+        let place = place.fetch_add(2 * page, Relaxed);
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
         let access = libc::PROT_READ | libc::PROT_WRITE;
         let place = ptr::without_provenance_mut(place);

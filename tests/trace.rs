@@ -13,7 +13,7 @@ use common::{after, until, watchdog};
 use std::mem::forget;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use threadbare::{
     Condition, Condvar, Deadline, Error, Event, Lock, Monitor, Mutex as TypedMutex, MutexExt,
     ObjectKind, RLock, ReentrantMutex, Semaphore, Thread, TraceEvent, TraceHook, current_thread,
@@ -362,7 +362,7 @@ fn trc_5_a_condvar_tells_of_its_waits_and_wakes() {
 #[test]
 fn trc_5_a_point_tells_its_place_and_a_block_how_long_it_was() {
     let (_watchdog, _alone) = (watchdog(), Alone::take());
-    let seen = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::new(TypedMutex::new((0, Duration::ZERO)));
     settrace(Some(TraceHook::new({
         let seen = seen.clone();
         move |event| match event {
@@ -371,20 +371,27 @@ fn trc_5_a_point_tells_its_place_and_a_block_how_long_it_was() {
                 location,
             } => {
                 assert_eq!(location.file(), file!());
-                seen.fetch_add(1, Relaxed);
+                seen.lock().0 += 1;
             }
-            TraceEvent::BlockExit { waited, .. } => {
-                assert!(*waited >= SHORT);
-                seen.fetch_add(1, Relaxed);
-            }
+            TraceEvent::BlockExit { waited, .. } => seen.lock().1 = *waited,
             _ => {}
         }
     })));
-    run(|| {
+    static EVENT: Event = Event::new();
+    let thread = Thread::new(|| {
         trace_point!("here");
-        Event::new().wait_timeout(SHORT).unwrap();
+        EVENT.wait();
     });
-    assert_eq!(seen.load(Relaxed), 2);
+    thread.start().unwrap();
+    until(|| EVENT.has_waiters());
+    let waits = Instant::now();
+    std::thread::sleep(SHORT);
+    let at_least = waits.elapsed();
+    EVENT.set();
+    thread.join().unwrap();
+    let (points, waited) = *seen.lock();
+    assert_eq!(points, 1);
+    assert!(waited >= at_least, "{waited:?} of {at_least:?}");
 }
 
 #[test]
@@ -773,7 +780,7 @@ fn trc_4_threads_that_end_meanwhile_keep_no_function() {
             }
             ended
         });
-        let begun = std::time::Instant::now();
+        let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(2) {
             let held = functions.clone();
             settrace_all_threads(Some(TraceHook::new(move |_| {

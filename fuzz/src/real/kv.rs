@@ -98,6 +98,8 @@ fn serve(stream: &[u8], seed: u32, memory: &Arc<InputMemory>) -> Vec<u8> {
             assert_eq!(flow, Flow::Continue);
         }
         reply.flush().unwrap();
+        // At any time, as the server's sweeper does: nobody is to notice.
+        server.store.sweep();
     }
     assert!(commands.is_empty(), "a part of a command is left");
     assert!(!STOP.is_set());

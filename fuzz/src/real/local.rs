@@ -87,6 +87,15 @@ struct Object {
     local: Local<Value, Init>,
     /// Whether its values cannot be made.
     fails: AtomicBool,
+    /// Whether they are made by way of another one, which the thread has then.
+    uses_itself: AtomicBool,
+}
+
+impl Object {
+    /// How many values are made in vain with one that the thread has then.
+    fn in_vain(&self) -> u32 {
+        self.uses_itself.load(Relaxed).into()
+    }
 }
 
 /// The end of a panic that nobody hears of.
@@ -96,17 +105,20 @@ fn object(ledger: &Shared) -> Arc<Object> {
     Arc::new_cyclic(|object: &std::sync::Weak<Object>| {
         let (object, ledger) = (object.clone(), ledger.clone());
         let init = move || {
-            if object
-                .upgrade()
-                .is_some_and(|object| object.fails.load(Relaxed))
-            {
+            let object = object.upgrade().expect("it is being used");
+            if object.fails.load(Relaxed) {
                 resume_unwind(Box::new(OnPurpose));
+            }
+            if object.uses_itself.swap(false, Relaxed) {
+                object.local.with(|_| ());
+                object.uses_itself.store(true, Relaxed);
             }
             Value::new(&ledger)
         };
         Object {
             local: Local::new(Box::new(init)),
             fails: AtomicBool::new(false),
+            uses_itself: AtomicBool::new(false),
         }
     })
 }
@@ -229,7 +241,7 @@ impl Turn {
                 let result = catch_unwind(AssertUnwindSafe(|| {
                     let clone = local.get();
                     assert_eq!(*clone.number, self.made());
-                    let made = *clone.number - 1;
+                    let made = *clone.number - 1 - object.in_vain();
                     self.values.entry(call.object).or_insert(made);
                 }));
                 self.failed(fails, result);
@@ -265,8 +277,9 @@ impl Turn {
     }
 
     fn within(&mut self, call: &Call, before: Option<u32>, value: &Value) {
-        // What was made is the newest that there is.
-        let number = before.unwrap_or_else(|| self.made());
+        // What was made is the newest that there is, but for one that came too late.
+        let in_vain = self.objects[&call.object].in_vain();
+        let number = before.unwrap_or_else(|| self.made() - in_vain);
         assert_eq!(*value.number, number);
         self.values.insert(call.object, number);
         self.lent.push(call.object);
@@ -316,8 +329,7 @@ impl History {
             4 => self.end_thread(thread),
             5 => {
                 if let Some((_, object)) = self.any_object(bytes)? {
-                    let fails = !object.fails.load(Relaxed);
-                    object.fails.store(fails, Relaxed);
+                    object.fails.fetch_not(Relaxed);
                 }
             }
             6 => {
@@ -330,6 +342,11 @@ impl History {
                 };
                 let calls = self.objects.keys().map(call).collect();
                 self.calls(thread, calls);
+            }
+            7 => {
+                if let Some((_, object)) = self.any_object(bytes)? {
+                    object.uses_itself.fetch_not(Relaxed);
+                }
             }
             _ => {
                 let indices: Vec<usize> = self.objects.keys().copied().collect();

@@ -1,5 +1,6 @@
 //! What a client sends to the example server: any bytes, in any pieces.
 
+use arbitrary::Unstructured;
 use std::io::{self, Read};
 use std::sync::Arc;
 use threadbare_kv::frame::{Command, CommandBuffer, FrameError, InputMemory, Limits};
@@ -14,21 +15,31 @@ struct Said {
     end: Result<bool, FrameError>,
 }
 
+const SMALL: Limits = Limits {
+    max_bulk: 24,
+    max_args: 4,
+    max_command: 96,
+    max_line: 24,
+};
+
 /// A byte stream says the same in whatever pieces it comes, and what a plain parser makes of it.
 pub fn resp(data: &[u8]) {
-    let [seed, size, stream @ ..] = data else {
+    let [seed, size, rest @ ..] = data else {
         return;
+    };
+    let composed;
+    let stream = match size / 128 {
+        0 => rest,
+        _ => {
+            composed = compose(rest);
+            &composed
+        }
     };
     let (limits, memory) = match size % 2 {
         // The buffer is larger from the beginning, so nothing is taken from the account.
         0 => {
             let max_line = usize::from(size / 2 % 3) * 24;
-            let limits = Limits {
-                max_bulk: 24,
-                max_args: 4,
-                max_command: 96,
-                max_line,
-            };
+            let limits = Limits { max_line, ..SMALL };
             (limits, 0)
         }
         _ => {
@@ -54,6 +65,102 @@ pub fn resp(data: &[u8]) {
     let expected = Reference::read(stream, &limits);
     assert_eq!(whole.commands, expected.commands);
     assert_eq!(whole.end.ok(), expected.end);
+}
+
+/// A stream of commands that are mostly in order, and often as long as is just allowed.
+fn compose(data: &[u8]) -> Vec<u8> {
+    let mut bytes = Unstructured::new(data);
+    let mut stream = Vec::new();
+    // It ends where the bytes do.
+    while !bytes.is_empty() && compose_piece(&mut bytes, &mut stream).is_ok() {}
+    stream
+}
+
+fn compose_piece(bytes: &mut Unstructured, stream: &mut Vec<u8>) -> arbitrary::Result<()> {
+    match bytes.int_in_range(0..=15)? {
+        0 => stream.push(bytes.arbitrary()?),
+        1..=6 => compose_line(bytes, stream)?,
+        _ => compose_array(bytes, stream)?,
+    }
+    Ok(())
+}
+
+/// Words in whatever quotes, with whatever escapes.
+fn compose_line(bytes: &mut Unstructured, stream: &mut Vec<u8>) -> arbitrary::Result<()> {
+    let begin = stream.len();
+    let pieces = [
+        "a", "GET", " ", "\t", "\r", "\0", "\"", "'", "\\", "\\\"", "\\'", "\\n", "\\r", "\\t",
+        "\\b", "\\a", "\\x", "\\x4a", "\\xBf", "\\xC0", "\\x9",
+    ];
+    for _ in 0..bytes.int_in_range(0..=4)? {
+        let quote = bytes.choose(&["", "\"", "\"", "'"])?.bytes();
+        stream.extend(quote.clone());
+        for _ in 0..bytes.int_in_range(0..=3)? {
+            stream.extend(bytes.choose(&pieces)?.bytes());
+        }
+        stream.extend(quote);
+        stream.push(b' ');
+    }
+    if bytes.arbitrary()? {
+        let limit = SMALL.max_line * bytes.int_in_range(1..=2)?;
+        let length = (begin + limit).saturating_add_signed(about(bytes)? - 1);
+        stream.resize(length.max(stream.len()), b'x');
+    }
+    stream.push(b'\n');
+    Ok(())
+}
+
+fn compose_array(bytes: &mut Unstructured, stream: &mut Vec<u8>) -> arbitrary::Result<()> {
+    let begin = stream.len();
+    let count = bytes.int_in_range(0..=SMALL.max_args + 1)?;
+    compose_header(b'*', count, bytes, stream)?;
+    for _ in 0..count {
+        let length = match bytes.int_in_range(0..=3)? {
+            0 => SMALL.max_bulk.saturating_add_signed(about(bytes)?),
+            1 => {
+                // So that the command is as long as it may be.
+                let used = stream.len() - begin + "$00\r\n\r\n".len();
+                let left = SMALL.max_command.saturating_sub(used);
+                left.saturating_add_signed(about(bytes)?)
+            }
+            _ => bytes.int_in_range(0..=SMALL.max_bulk)?,
+        };
+        compose_header(b'$', length, bytes, stream)?;
+        stream.resize(stream.len() + length, b'x');
+        stream.extend(match bytes.int_in_range(0..=31)? {
+            0 => b"\rx",
+            1 => b"x\n",
+            _ => b"\r\n",
+        });
+    }
+    Ok(())
+}
+
+fn compose_header(
+    kind: u8,
+    number: usize,
+    bytes: &mut Unstructured,
+    stream: &mut Vec<u8>,
+) -> arbitrary::Result<()> {
+    stream.push(kind);
+    let spelled = match bytes.int_in_range(0..=63)? {
+        0 => format!("-{number}"),
+        1 => format!("0{number}"),
+        2 => format!("+{number}"),
+        3 => format!(" {number}"),
+        4 => format!("{}", i64::MIN),
+        5 => format!("{}", u64::MAX),
+        6 => String::from("-0"),
+        _ => number.to_string(),
+    };
+    stream.extend(spelled.bytes());
+    stream.extend(b"\r\n");
+    Ok(())
+}
+
+/// By how much something differs from a limit.
+fn about(bytes: &mut Unstructured) -> arbitrary::Result<isize> {
+    bytes.int_in_range(-1..=1)
 }
 
 /// Gives out a stream in pieces.
