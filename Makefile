@@ -1,6 +1,6 @@
 # What CI runs, runnable by hand. `make demo` and `make test` are all that a newcomer needs.
 
-.PHONY: demo test examples load stress loom bench registry-cost doc lint api api-accept package aarch64 conformance tsan asan models seeded seeded-real fuzz fuzz-saved asm asm-check coverage need
+.PHONY: demo test examples load stress loom bench bench-quick bench-report bench-check instructions instructions-accept system-calls registry-cost doc lint api api-accept package aarch64 conformance tsan asan models seeded seeded-real fuzz fuzz-saved asm asm-check coverage need
 
 demo: need ## A key-value server on threadbare, under a real client
 	scripts/kv-demo.sh
@@ -38,8 +38,32 @@ seeded-real: need ## That fuzz targets, and tests without a model, fail with the
 	@scripts/need.sh python3
 	scripts/seeded_real.py
 
-bench: need ## Benchmarks beside the peers
+bench: need ## Benchmarks beside the peers, each for itself, by criterion
 	cargo bench
+
+bench-quick: need ## How the goals of speed stand, in two minutes
+	scripts/bench.sh quick
+
+bench-report: need ## The same in twenty minutes, with all ratios and plots: docs/benchmarks.md
+	scripts/bench.sh report
+
+bench-check: need ## Lints what measures and is not of the workspace: the report, and the example server on others' locks
+	cargo clippy --locked --manifest-path benches/report/Cargo.toml --all-targets --target-dir $(or $(CARGO_TARGET_DIR),target)/report -- -D warnings
+	cargo test --locked --manifest-path benches/report/Cargo.toml --target-dir $(or $(CARGO_TARGET_DIR),target)/report
+	cargo clippy --locked --manifest-path benches/kv_peers/Cargo.toml --target-dir $(or $(CARGO_TARGET_DIR),target)/kv-std -- -D warnings
+	cargo clippy --locked --manifest-path benches/kv_peers/Cargo.toml --features parking_lot --target-dir $(or $(CARGO_TARGET_DIR),target)/kv-parking_lot -- -D warnings
+
+instructions: need ## Instructions of the fast paths, under valgrind; fails if there are more than in benches/instructions.toml
+	@scripts/need.sh python3
+	scripts/instructions.py
+
+instructions-accept: need ## Makes benches/instructions.toml what they are now
+	@scripts/need.sh python3
+	scripts/instructions.py accept
+
+system-calls: need ## System calls of a start and join, under strace, into docs/system-calls.md
+	@scripts/need.sh python3
+	scripts/system-calls.py
 
 registry-cost: need ## Instructions per start and join with 10 and with 10,000 live threads, under valgrind
 	scripts/registry-cost.sh

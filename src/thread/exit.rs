@@ -84,6 +84,11 @@ extern "C" fn at_exit() {
     EXIT.with(|exit| exit.exiting = Some(thread_token()));
     if let Some(record) = current::known() {
         record.with(|state| state.is_leaving = true);
+        if !current::is_main(&record) {
+            // As its thread-locals have done, but for those of a program without shared libraries, for
+            // which `exit` leaves them out.
+            record.lifecycle.end();
+        }
     }
     // What called `exit` is still on the stack, but nothing returns or unwinds there any more.
     hooks::contain_nothing();

@@ -55,6 +55,20 @@ INTENDED = {
     "get_native_id": [],
 }
 
+# What they are compared with, and not checked. std has no reentrant mutex, and its condition's notify
+# enters the kernel.
+PEERS = [
+    "std_mutex_lock",
+    "std_mutex_unlock",
+    "parking_lot_mutex_lock",
+    "parking_lot_mutex_unlock",
+    "parking_lot_reentrant_lock",
+    "parking_lot_reentrant_lock_again",
+    "parking_lot_reentrant_unlock_inner",
+    "parking_lot_reentrant_unlock",
+    "parking_lot_condvar_notify_one",
+]
+
 # By what instructions that is meant to be done. With exclusives, a load and a store that succeeds.
 MEANS = {
     "x86_64": {
@@ -191,7 +205,7 @@ def trace(way, program, instructions):
     first, at = told.split()
     entries = {}
     for address, (function, _) in instructions.items():
-        if function in INTENDED:
+        if function in INTENDED or function in PEERS:
             entries.setdefault(function, address)
     base = int(at, 16) - entries[first]
     by_entry = {address: function for function, address in entries.items()}
@@ -270,7 +284,7 @@ def table(compiler, ways, paths):
     yield ""
     yield "| function | " + " | ".join(f"`{way.name}`" if "+" in way.name else way.name for way in ways) + " |"
     yield "|---" * (len(ways) + 1) + "|"
-    for function in INTENDED:
+    for function in [*INTENDED, *PEERS]:
         yield f"| `{function}` | " + " | ".join(paths[way.name][function].cell() for way in ways) + " |"
 
 
@@ -295,7 +309,7 @@ def compare(compiler, lines, accept):
 
 def main():
     action, *names = sys.argv[1:] or ["show"]
-    if action not in ("show", "check", "accept") or not set(names) <= set(INTENDED):
+    if action not in ("show", "check", "accept") or not set(names) <= set(INTENDED) | set(PEERS):
         sys.exit(__doc__)
     functions = names or list(INTENDED)
     ways, found, faults = [], {}, []
@@ -313,6 +327,8 @@ def main():
             path = Path(way, function, paths.get(function, []), instructions)
             found[way.name][function] = path
             faults += [f"{way.name}: {function} {fault}" for fault in path.faults(way, function)]
+        for function in PEERS:
+            found[way.name][function] = Path(way, function, paths.get(function, []), instructions)
         ways.append(way)
     for fault in faults:
         print(fault)

@@ -1,7 +1,8 @@
 //! Walks every fast path, each in a function of its own, for `trace.py` to look at.
 //!
 //! Each is called twice: the first call may have things to do that come once per thread or process.
-//! Nobody else is there, so what runs is the path without contention.
+//! Nobody else is there, so what runs is the path without contention. The last are those of std and
+//! parking_lot that do the same.
 
 use std::hint::black_box;
 use threadbare::{
@@ -49,6 +50,31 @@ paths! {
     fn local_with(local: &Local<u32>) -> u32 { local.with(|number| *number) }
     fn get_ident() -> u64 { threadbare::get_ident() }
     fn get_native_id() -> u32 { threadbare::get_native_id() }
+
+    fn std_mutex_lock(mutex: &std::sync::Mutex<u32>) -> std::sync::MutexGuard<'_, u32> {
+        mutex.lock().unwrap()
+    }
+    fn std_mutex_unlock(guard: std::sync::MutexGuard<'_, u32>) { drop(guard); }
+    fn parking_lot_mutex_lock(
+        mutex: &parking_lot::Mutex<u32>
+    ) -> parking_lot::MutexGuard<'_, u32> { mutex.lock() }
+    fn parking_lot_mutex_unlock(guard: parking_lot::MutexGuard<'_, u32>) { drop(guard); }
+    fn parking_lot_reentrant_lock(
+        mutex: &parking_lot::ReentrantMutex<u32>
+    ) -> parking_lot::ReentrantMutexGuard<'_, u32> { mutex.lock() }
+    // Returns one thing more than the one before, or the compiler makes them one function.
+    fn parking_lot_reentrant_lock_again(
+        mutex: &parking_lot::ReentrantMutex<u32>
+    ) -> (parking_lot::ReentrantMutexGuard<'_, u32>, usize) { (mutex.lock(), 7) }
+    fn parking_lot_reentrant_unlock_inner(
+        guard: Option<parking_lot::ReentrantMutexGuard<'_, u32>>
+    ) { drop(guard); }
+    fn parking_lot_reentrant_unlock(guard: parking_lot::ReentrantMutexGuard<'_, u32>) {
+        drop(guard);
+    }
+    fn parking_lot_condvar_notify_one(condvar: &parking_lot::Condvar) -> bool {
+        condvar.notify_one()
+    }
 }
 
 fn main() {
@@ -69,6 +95,14 @@ fn main() {
         black_box(Barrier::new(1)),
     );
     let local: Local<u32> = black_box(Local::new(|| 7));
+    let (std_mutex, parking_lot_mutex) = (
+        black_box(std::sync::Mutex::new(0)),
+        black_box(parking_lot::Mutex::new(0)),
+    );
+    let (parking_lot_reentrant, parking_lot_condvar) = (
+        black_box(parking_lot::ReentrantMutex::new(0)),
+        black_box(parking_lot::Condvar::new()),
+    );
     // Where the program was loaded.
     println!("lock_acquire {:p}", lock_acquire as fn(&Lock));
     for _ in 0..2 {
@@ -107,5 +141,13 @@ fn main() {
         assert_eq!(local_with(&local), 7);
         assert_ne!(get_ident(), 0);
         assert_eq!(get_native_id(), std::process::id());
+
+        std_mutex_unlock(std_mutex_lock(&std_mutex));
+        parking_lot_mutex_unlock(parking_lot_mutex_lock(&parking_lot_mutex));
+        let outer = parking_lot_reentrant_lock(&parking_lot_reentrant);
+        let (inner, _) = parking_lot_reentrant_lock_again(&parking_lot_reentrant);
+        parking_lot_reentrant_unlock_inner(Some(inner));
+        parking_lot_reentrant_unlock(outer);
+        assert!(!parking_lot_condvar_notify_one(&parking_lot_condvar));
     }
 }
