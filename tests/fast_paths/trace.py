@@ -26,19 +26,19 @@ TARGET_DIR = os.path.join(os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, 
 TABLE = os.path.join(ROOT, "docs", "fast-paths.md")
 
 # What each function does to memory that others touch, with the ordering as Rust names it.
-# A relaxed load, and on x86_64 any load, is an ordinary instruction and not listed.
+# A relaxed load, and on x86_64 any load or store, is an ordinary instruction and not listed.
 INTENDED = {
     "lock_acquire": ["cas acquire"],
     "lock_release": ["cas release"],
     "rlock_acquire": ["cas acquire"],
     "rlock_acquire_again": [],
     "rlock_release_inner": [],
-    "rlock_release": ["cas release"],
+    "rlock_release": ["store release"],
     "mutex_lock": ["cas acquire"],
-    "mutex_unlock": ["cas release"],
+    "mutex_unlock": ["store release"],
     "monitor_lock": ["cas acquire"],
     "monitor_notify_one": [],
-    "monitor_unlock": ["cas release"],
+    "monitor_unlock": ["store release"],
     "condition_notify_one": [],
     # Their lists have locks of their own, marked with the process that they belong to.
     "condition_notify_one_lock": ["load acquire", "cas acquire", "cas release"],
@@ -78,6 +78,7 @@ MEANS = {
         "add acq_rel": ["lock xadd"],
         "or release": ["lock cmpxchg"],  # the old value is wanted, which `lock or` does not give
         "load acquire": [],
+        "store release": [],
     },
     "exclusives": {
         "cas acquire": ["ldaxr", "stxr"],
@@ -86,6 +87,7 @@ MEANS = {
         "add acq_rel": ["ldaxr", "stlxr"],
         "or release": ["ldxr", "stlxr"],
         "load acquire": ["ldar"],
+        "store release": ["stlr"],
     },
     "lse": {
         "cas acquire": ["casa"],
@@ -94,6 +96,7 @@ MEANS = {
         "add acq_rel": ["ldaddal"],
         "or release": ["ldsetl"],
         "load acquire": ["ldar"],
+        "store release": ["stlr"],
     },
 }
 
@@ -210,7 +213,7 @@ def trace(way, program, instructions):
     base = int(at, 16) - entries[first]
     by_entry = {address: function for function, address in entries.items()}
 
-    paths, inside, depth = {}, None, 0
+    paths, inside, depth, calls = {}, None, 0, False
     with open(log) as lines:
         for line in lines:
             found = re.match(r"Trace \d+: \S+ \[[0-9a-f]+/([0-9a-f]+)/", line)
@@ -218,11 +221,17 @@ def trace(way, program, instructions):
             if address in by_entry and inside is None:
                 inside, depth = by_entry[address], 0
                 paths[inside] = []
-            if inside is None or address not in instructions:
+            if inside is None:
+                continue
+            if address not in instructions:
+                # Of a function outside of the program, the kernel's vDSO, the return is not seen.
+                depth -= calls
+                calls = False
                 continue
             paths[inside].append(address)
             text = instructions[address][1]
-            if CALL[way.arch].match(text):
+            calls = bool(CALL[way.arch].match(text))
+            if calls:
                 depth += 1
             elif RETURN.match(text):
                 depth -= 1

@@ -1,7 +1,7 @@
 //! Walks every fast path, each in a function of its own, for `trace.py` to look at.
 //!
 //! Each is called twice: the first call may have things to do that come once per thread or process.
-//! Nobody else is there, so what runs is the path without contention. The last are those of std and
+//! Locks whose release may be a plain store are of that kind by the second. Nobody else is there, so what runs is the path without contention. The last are those of std and
 //! parking_lot that do the same.
 
 use std::hint::black_box;
@@ -78,6 +78,7 @@ paths! {
 }
 
 fn main() {
+    threadbare::init();
     let (lock, rlock, mutex, monitor) = (
         black_box(Lock::new()),
         black_box(RLock::new()),
