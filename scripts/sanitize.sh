@@ -99,8 +99,10 @@ tsan)
         # Where the stack is unlimited it starts the program again with one that is not.
         with_an_unlimited_stack
     )
-    # It does not know fences, so what they order looks unordered.
-    ! grep -rnwE "fence|compiler_fence" src sys/src || missing "tsan does not understand these"
+    # It does not know fences, so what they order looks unordered. The one that there is, with the
+    # membarrier(2) that is its other half, decides who is woken and orders no data.
+    fences=$(grep -rnwE "fence\(|compiler_fence\(" src sys/src | grep -vE "^src/primitive(/model/|\.rs:)" || true)
+    [ -z "$fences" ] || missing "tsan does not understand these: $fences"
     # Children of forks start threads. And threads that nobody joins are reaped when another starts,
     # so at the end of a program some are left.
     export TSAN_OPTIONS=$options:die_after_fork=0:report_thread_leaks=0

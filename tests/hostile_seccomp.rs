@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use threadbare::{
-    Condition, Error, Event, Thread, Timer, active_count, enumerate, set_stack_cache,
+    Condition, Error, Event, Mutex, Thread, Timer, active_count, enumerate, init, set_stack_cache,
 };
 
 /// What the kernel refuses.
@@ -149,6 +149,32 @@ fn check_a_crowd_is_woken(errno: i32) {
     every::together();
 }
 
+/// Mutexes that are released by plain stores by then are got by who waits for them, although there is no
+/// fence for that any more.
+fn check_waiters_without_fence(errno: i32) {
+    init();
+    let mutexes: Vec<_> = (0..5).map(Mutex::new).collect();
+    let use_all = || mutexes.iter().for_each(|mutex| *mutex.lock() += 1);
+    use_all();
+    use_all();
+    refuse(MEMBARRIER, errno);
+    check_refused(MEMBARRIER, errno);
+    for mutex in &mutexes {
+        let mut held = mutex.lock();
+        std::thread::scope(|s| {
+            let waiter = s.spawn(|| *mutex.lock() += 1);
+            // SAFETY: it is only looked at.
+            let raw = unsafe { mutex.raw() };
+            until(|| format!("{raw:?}").contains("state: 3")); // locked, with waiters
+            *held += 1;
+            drop(held);
+            waiter.join().unwrap();
+        });
+    }
+    assert!((4..9).eq(mutexes.iter().map(|mutex| *mutex.lock())));
+    every::together();
+}
+
 /// A start is refused with `errno`, and leaves all as it was.
 fn check_no_start(refused: Refused, errno: i32) {
     refuse(refused, errno);
@@ -223,6 +249,7 @@ refusals! {
     without_requeue_eperm_a_crowd_is_woken_all_the_same: check_a_crowd_is_woken(libc::EPERM);
     without_membarrier_enosys_everything_works: check_everything(MEMBARRIER, libc::ENOSYS);
     without_membarrier_eperm_everything_works: check_everything(MEMBARRIER, libc::EPERM);
+    lock_12_without_membarrier_from_now_on_waiters_get_their_locks: check_waiters_without_fence(libc::EPERM);
     without_madvise_enosys_everything_works: check_everything(MADVISE, libc::ENOSYS);
     without_madvise_eperm_everything_works: check_everything(MADVISE, libc::EPERM);
     without_madvise_enosys_stacks_have_guards_and_are_used_again: check_stacks(libc::ENOSYS);
