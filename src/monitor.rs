@@ -128,7 +128,7 @@ impl<T: ?Sized> Monitor<T> {
     #[inline]
     #[track_caller]
     pub fn lock(&self) -> MonitorGuard<'_, T> {
-        if !self.lock.try_acquire_free() {
+        if !self.lock.attempt_free() {
             let taken = self.block(Limit::NONE);
             debug_assert_eq!(taken, Ok(()), "a wait without limit does not give up");
         }
@@ -168,7 +168,8 @@ impl<T: ?Sized> Monitor<T> {
     /// # Ok::<(), threadbare::Error>(())
     /// ```
     pub fn lock_timeout(&self, timeout: Duration) -> Result<Option<MonitorGuard<'_, T>>, Error> {
-        self.taken(|| blocking::within(timeout, || self.attempt(), |limit| self.block(limit)))
+        let attempt = || Ok(self.attempt()? || (timeout.is_zero() && self.lock.try_acquire_free()));
+        self.taken(|| blocking::within(timeout, attempt, |limit| self.block(limit)))
     }
 
     /// Takes the lock before `deadline`; `None` when the time is up. One attempt is made in any case.
@@ -183,7 +184,7 @@ impl<T: ?Sized> Monitor<T> {
     /// ```
     pub fn lock_until(&self, deadline: Deadline) -> Option<MonitorGuard<'_, T>> {
         let block = || self.block(Limit::until(deadline.0)).is_ok();
-        let Ok(guard) = self.taken(|| Ok::<_, Infallible>(self.lock.try_acquire_free() || block()));
+        let Ok(guard) = self.taken(|| Ok::<_, Infallible>(self.lock.attempt_free() || block()));
         guard
     }
 
@@ -249,7 +250,7 @@ impl<T: ?Sized> Monitor<T> {
 
     /// One attempt, as the forms of a blocking call want it.
     fn attempt(&self) -> Result<bool, Error> {
-        Ok(self.lock.try_acquire_free())
+        Ok(self.lock.attempt_free())
     }
 
     /// Waits for the lock, after an attempt that failed.

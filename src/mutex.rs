@@ -219,7 +219,7 @@ unsafe impl lock_api::RawMutex for RawMutex {
 
     #[inline]
     fn lock(&self) {
-        if !self.try_lock() {
+        if !self.0.attempt() {
             let taken = self.block(Limit::NONE);
             debug_assert_eq!(taken, Ok(()), "a wait without limit does not give up");
         }
@@ -251,12 +251,16 @@ unsafe impl RawMutexTimed for RawMutex {
     #[inline]
     fn try_lock_for(&self, timeout: Duration) -> bool {
         let block = || self.block(Limit::until(clock::Deadline::after(timeout)));
-        self.try_lock() || (!timeout.is_zero() && block().is_ok())
+        if timeout.is_zero() {
+            self.try_lock()
+        } else {
+            self.0.attempt() || block().is_ok()
+        }
     }
 
     #[inline]
     fn try_lock_until(&self, instant: Instant) -> bool {
-        self.try_lock() || self.block(Limit::until(Deadline::from(instant).0)).is_ok()
+        self.0.attempt() || self.block(Limit::until(Deadline::from(instant).0)).is_ok()
     }
 }
 
@@ -383,21 +387,22 @@ impl<T: ?Sized> MutexExt for Mutex<T> {
 
     fn lock_timeout(&self, timeout: Duration) -> Result<Option<MutexGuard<'_, T>>, Error> {
         taken(self, |raw| {
-            blocking::within(timeout, || Ok(raw.try_lock()), |limit| raw.block(limit))
+            let attempt = || Ok(raw.0.attempt() || (timeout.is_zero() && raw.try_lock()));
+            blocking::within(timeout, attempt, |limit| raw.block(limit))
         })
     }
 
     fn lock_until(&self, deadline: Deadline) -> Option<MutexGuard<'_, T>> {
         let limit = Limit::until(deadline.0);
         let Ok(guard) = taken(self, |raw| {
-            Ok::<_, Infallible>(raw.try_lock() || raw.block(limit).is_ok())
+            Ok::<_, Infallible>(raw.0.attempt() || raw.block(limit).is_ok())
         });
         guard
     }
 
     fn lock_interruptible(&self, deadline: Deadline) -> Result<Option<MutexGuard<'_, T>>, Error> {
         taken(self, |raw| {
-            blocking::interruptible(deadline, || Ok(raw.try_lock()), |limit| raw.block(limit))
+            blocking::interruptible(deadline, || Ok(raw.0.attempt()), |limit| raw.block(limit))
         })
     }
 
@@ -410,7 +415,7 @@ impl<T: ?Sized> MutexExt for Mutex<T> {
             blocking::checked(
                 deadline,
                 check,
-                || Ok(raw.try_lock()),
+                || Ok(raw.0.attempt()),
                 |limit| raw.block(limit),
                 // SAFETY: it was taken just now, and there is no guard.
                 || unsafe { raw.unlock() },

@@ -99,12 +99,29 @@ mod real {
         unsafe { futex::requeue(from, expected, to, count) }
     }
 
+    impl Address {
+        /// As a number.
+        pub fn addr(self) -> usize {
+            self.0.addr()
+        }
+    }
+
+    /// Asked only of a model.
+    pub fn reserves() -> bool {
+        false
+    }
+
+    /// The end of a sleep of a wait that is to end at `deadline`, but in a moment at the latest.
+    pub fn for_a_moment(deadline: Deadline, moment: Duration) -> Deadline {
+        deadline.min(Deadline::after(moment))
+    }
+
     /// How long a wait sleeps at a time that asks now and then whether to go on.
     const CHECK_EVERY: Duration = Duration::from_millis(50);
 
     /// The end of such a sleep, if the wait as a whole is to end at `deadline`.
     pub fn before_next_check(deadline: Deadline) -> Deadline {
-        deadline.min(Deadline::after(CHECK_EVERY))
+        for_a_moment(deadline, CHECK_EVERY)
     }
 
     /// Stores `value` with Release, over whatever read-modify-writes of others have made of the word.
@@ -131,10 +148,10 @@ mod real {
         (Deadline::now_coarse().nanos() / UNIT) as u32
     }
 
-    /// Sleeps for so long, or until a signal.
+    /// Sleeps for so long.
     pub fn pass_time(time: Duration) {
-        let nobody = AtomicU32::new(0);
-        let _ = futex::wait(&nobody, 0, Some(Deadline::after(time)));
+        let (nobody, end) = (AtomicU32::new(0), Deadline::after(time));
+        while futex::wait(&nobody, 0, Some(end)) != Outcome::TimedOut {}
     }
 
     /// Nanoseconds on the monotonic clock.

@@ -23,13 +23,15 @@ pub fn init() {
 /// A release of a lock for which nobody waits is then about half as expensive, since it has no atomic
 /// read-modify-write. A thread that finds such a lock taken, and would sleep, first has all running
 /// threads of the process execute a memory fence (`membarrier(2)`, Linux 4.14): some 10 µs for itself,
-/// and an interrupt of 7 µs for each CPU that runs one of them, as measured with 2 CPUs; more CPUs have
-/// not been measured. That happens once in 8 ms at most for each lock, and seldom in the process as a
-/// whole: after 9 within 4 ms, no further lock is released so for 128 ms.
+/// an interrupt of 7 µs for each CPU that runs one of them, as measured with 2 CPUs; more CPUs have
+/// not been measured, and the kernel may let it wait for that of another process. It happens about once in
+/// 8 ms at most for each lock. In the process as a whole, no more than 64 locks begin to be released so
+/// within 4 ms, and none for 128 ms after there were 9 such fences within 4 ms.
 ///
 /// Switch it off where such an interrupt is one too many, as on CPUs that are kept free of interrupts for
-/// real-time threads; before the first lock is used, or locks stay as they are until a thread waits for
-/// them. Single locks may be [`symmetric`](crate::RLock::symmetric).
+/// real-time threads, and where a filter for system calls will be installed later that ends who calls
+/// `membarrier` (one that refuses it does no harm); before the first lock is used, or locks stay as they
+/// are until a thread waits for them. Single locks may be [`symmetric`](crate::RLock::symmetric).
 ///
 /// ```
 /// threadbare::set_membarrier(false);

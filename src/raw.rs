@@ -14,6 +14,7 @@ pub mod claim;
 pub mod condition;
 pub mod event;
 pub mod exit_wait;
+pub mod fairness;
 pub mod lifecycle;
 pub mod lock;
 pub mod locked;

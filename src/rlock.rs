@@ -98,7 +98,7 @@ impl RLock {
     #[doc(alias = "lock")]
     #[inline]
     pub fn acquire(&self) {
-        if !self.try_acquire() {
+        if !self.attempt_or_panic() {
             let taken = self.block(Limit::NONE);
             debug_assert_eq!(taken, Ok(()), "a wait without limit does not give up");
         }
@@ -118,7 +118,7 @@ impl RLock {
     #[inline]
     #[must_use = "the lock may not have been taken"]
     pub fn try_acquire(&self) -> bool {
-        match self.attempt() {
+        match self.raw.try_acquire() {
             Ok(acquired) => acquired,
             Err(_) => too_deep(),
         }
@@ -139,7 +139,8 @@ impl RLock {
     /// ```
     #[inline]
     pub fn acquire_timeout(&self, timeout: Duration) -> Result<bool, Error> {
-        blocking::within(timeout, || self.attempt(), |limit| self.block(limit))
+        let attempt = || Ok(self.attempt()? || (timeout.is_zero() && self.try_acquire()));
+        blocking::within(timeout, attempt, |limit| self.block(limit))
     }
 
     /// Takes the lock before `deadline`; whether it did. One attempt is made in any case.
@@ -155,7 +156,7 @@ impl RLock {
     #[inline]
     #[must_use = "the lock may not have been taken"]
     pub fn acquire_until(&self, deadline: Deadline) -> bool {
-        self.try_acquire() || self.block(Limit::until(deadline.0)).is_ok()
+        self.attempt_or_panic() || self.block(Limit::until(deadline.0)).is_ok()
     }
 
     /// Takes the lock before `deadline`; whether it did. A signal handler that runs while
@@ -208,7 +209,15 @@ impl RLock {
 
     #[inline]
     fn attempt(&self) -> Result<bool, Error> {
-        self.raw.try_acquire().map_err(|_| Error::TooDeep)
+        self.raw.attempt().map_err(|_| Error::TooDeep)
+    }
+
+    #[inline]
+    fn attempt_or_panic(&self) -> bool {
+        match self.raw.attempt() {
+            Ok(acquired) => acquired,
+            Err(_) => too_deep(),
+        }
     }
 
     #[inline]

@@ -134,6 +134,13 @@ pub(crate) fn need_fork_handlers() {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Address(usize);
 
+impl Address {
+    /// As a number.
+    pub fn addr(self) -> usize {
+        self.0
+    }
+}
+
 /// A thread in the bucket's queue. Its plain fields are not the checker's: they must not order memory.
 struct Sleeper {
     /// The address of the word it sleeps on.
@@ -262,6 +269,11 @@ pub struct Differed;
 /// The end of a sleep of a wait that is checked now and then; the models have none.
 pub fn before_next_check(deadline: Deadline) -> Deadline {
     deadline
+}
+
+/// The end of a sleep that is to last for a moment only.
+pub fn for_a_moment(_: Deadline, _: std::time::Duration) -> Deadline {
+    Deadline::SOON
 }
 
 /// A point in time.

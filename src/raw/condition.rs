@@ -90,6 +90,10 @@ impl RawCondition {
         let depth = unsafe { lock.release_all() };
         let parked = waiter.park(limit);
         lock.acquire_all(depth, waiter.is_requeued());
+        // It may have been marked since, when it was awake already.
+        if waiter.was_requeued() {
+            lock.expected_waiter_came();
+        }
         if waiter.is_notified() {
             return Ok(());
         }

@@ -3,21 +3,32 @@
 //! # State word
 //!
 //! ```text
-//!   bit 1 WAITERS | bit 0 LOCKED
+//!   bit 2 RESERVED | bit 1 WAITERS | bit 0 LOCKED
 //!
-//!   UNLOCKED         --acquire-->                  LOCKED
-//!   LOCKED           --a waiter announces itself--> LOCKED | WAITERS
-//!   UNLOCKED         --acquire, having slept-->     LOCKED | WAITERS
-//!   LOCKED           --release-->                  UNLOCKED
-//!   LOCKED | WAITERS --release, wake one-->        UNLOCKED
+//!   UNLOCKED             --acquire-->                  LOCKED
+//!   LOCKED               --a waiter announces itself--> LOCKED | WAITERS
+//!   UNLOCKED or RESERVED --acquire, having slept-->     LOCKED | WAITERS
+//!   LOCKED               --release-->                  UNLOCKED
+//!   LOCKED | WAITERS     --release, wake one-->        UNLOCKED
+//!   LOCKED | WAITERS     --wake one, release, wake one, about once a millisecond--> RESERVED
 //! ```
-//! WAITERS without LOCKED does not occur. WAITERS may be set for nobody (a needless wake). It is
+//! WAITERS or RESERVED beside another bit than in this diagram does not occur. WAITERS may be set for nobody (a needless wake). It is
 //! clear over a sleeper only while a wake is on its way to some thread that has slept; that thread
 //! takes the lock with WAITERS set or sets it again before it sleeps, because it cannot know
 //! whether others sleep too. One that gives up after its wait consumed no wake, so it owes nobody
 //! one (LOCK-12).
 //!
-//! A newcomer may take the lock before the woken thread does (LOCK-11).
+//! # Fairness
+//!
+//! A newcomer may take the lock before the woken thread does (LOCK-11), but not if it is RESERVED: that
+//! is free, for threads that have slept. A newcomer that would wait then sleeps for [`RESERVATION`] at
+//! most, or until it is woken, and goes on as one that has slept. So nobody sleeps for long on a lock that
+//! is free; and who only makes an attempt takes it, for nobody might be left for whom it is reserved.
+//!
+//! The release first wakes one, who cannot take the lock yet, to know that there is one: else the lock
+//! would be kept for nobody. It wakes one again after its store, by the address, since the first may have
+//! gone back to sleep by then. So RESERVED is stored as UNLOCKED is: nothing of the lock is touched
+//! afterwards.
 //!
 //! In the child of a fork the word is as it was (FORK-6). WAITERS may stand for threads that are not
 //! there, which costs a needless wake; a thread that comes to sleep announces itself all the same.
@@ -29,17 +40,25 @@
 //! Announcing oneself with `swap` may take the lock, so it is an Acquire too; as a
 //! read-modify-write it keeps the release sequence going.
 
-use crate::primitive::{AtomicU32, Word, const_unless_modelled, futex_wake, overwrite};
+use crate::primitive::{
+    AtomicU32, Word, const_unless_modelled, for_a_moment, futex_wake, overwrite,
+};
+use crate::raw::fairness;
 use crate::raw::park::{GaveUp, Limit, park};
 use crate::raw::spin::Spin;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::time::Duration;
 
 const UNLOCKED: u32 = 0;
 const LOCKED: u32 = 1 << 0;
 const WAITERS: u32 = 1 << 1;
 const CONTENDED: u32 = LOCKED | WAITERS;
+const RESERVED: u32 = 1 << 2;
 
-/// Whether a thread may take a lock whose word is `state`.
+/// How long a newcomer waits for the thread for which the lock is reserved.
+const RESERVATION: Duration = Duration::from_millis(1);
+
+/// Whether nobody has a lock whose word is `state`.
 const fn is_free(state: u32) -> bool {
     state & LOCKED == 0
 }
@@ -68,19 +87,33 @@ impl RawLock {
         }
     }
 
-    /// Takes the lock if it is free.
+    /// Takes the lock if it is free and not reserved. For who waits otherwise.
     #[inline]
-    pub fn try_acquire(&self) -> bool {
+    pub fn attempt(&self) -> bool {
         // Acquire: pairs with the Release in `release` and `release_contended`.
         self.state
             .compare_exchange(UNLOCKED, LOCKED, Acquire, Relaxed)
             .is_ok()
     }
 
+    /// Takes the lock if it is free. For who does not wait.
+    #[inline]
+    pub fn try_acquire(&self) -> bool {
+        // Acquire: pairs with the Release in `release` and `release_contended`.
+        let attempt = self
+            .state
+            .compare_exchange(UNLOCKED, LOCKED, Acquire, Relaxed);
+        match attempt {
+            Ok(_) => true,
+            Err(RESERVED) => self.last_attempt(),
+            Err(_) => false,
+        }
+    }
+
     /// Takes the lock, waiting for it within `limit`.
     #[inline]
     pub fn acquire(&self, limit: Limit) -> Result<(), GaveUp> {
-        if self.try_acquire() {
+        if self.attempt() {
             Ok(())
         } else {
             self.acquire_contended(limit)
@@ -101,11 +134,33 @@ impl RawLock {
     /// called when an attempt has failed.
     pub fn acquire_awake(&self, limit: Limit) -> Result<bool, GaveUp> {
         if limit.deadline.has_passed() {
-            return Err(GaveUp::TimedOut);
+            return self.give_up(GaveUp::TimedOut);
         }
-        let state = self.spin(limit);
-        // Acquire: pairs with the Release in `release` and `release_contended`.
-        Ok(is_free(state) && self.try_acquire())
+        match self.spin(limit, |state| state == UNLOCKED) {
+            UNLOCKED if self.attempt() => Ok(true),
+            RESERVED => self.let_another_take_it(limit),
+            _ => Ok(false),
+        }
+    }
+
+    /// Waits for a moment, in which the thread that the lock is reserved for may take it.
+    #[cold]
+    fn let_another_take_it(&self, limit: Limit) -> Result<bool, GaveUp> {
+        let moment = for_a_moment(limit.deadline, RESERVATION);
+        match park(&self.state, RESERVED, limit.with_deadline(moment)) {
+            // It may be the limit's deadline that has passed; who goes to sleep on it notices.
+            Ok(()) | Err(GaveUp::TimedOut) => Ok(false),
+            Err(gave_up) => self.give_up(gave_up),
+        }
+    }
+
+    /// For who is about to give up: one more attempt.
+    fn give_up(&self, gave_up: GaveUp) -> Result<bool, GaveUp> {
+        if self.last_attempt() {
+            Ok(true)
+        } else {
+            Err(gave_up)
+        }
     }
 
     /// Takes the lock for a thread beside which others may be asleep without being announced: one
@@ -115,29 +170,32 @@ impl RawLock {
         // Acquire: pairs with the Release in `release` and `release_contended`.
         while !is_free(self.state.swap(CONTENDED, Acquire)) {
             if let Err(gave_up) = park(&self.state, CONTENDED, limit) {
-                return self.last_attempt().ok_or(gave_up);
+                return self.give_up(gave_up).map(drop);
             }
-            self.spin(limit);
+            self.spin(limit, is_free);
         }
         Ok(())
     }
 
-    /// Takes the lock after all, for a thread that slept and is about to give up.
-    fn last_attempt(&self) -> Option<()> {
-        // Acquire: pairs with the Release in `release` and `release_contended`.
-        self.state
-            .compare_exchange(UNLOCKED, CONTENDED, Acquire, Relaxed)
-            .ok()
-            .map(drop)
+    /// Takes the lock, reserved or not, as one beside whom others may be asleep; whether it did.
+    #[cold]
+    fn last_attempt(&self) -> bool {
+        [UNLOCKED, RESERVED].into_iter().any(|free| {
+            // Acquire: pairs with the Release in `release` and `release_contended`.
+            let attempt = self
+                .state
+                .compare_exchange(free, CONTENDED, Acquire, Relaxed);
+            attempt.is_ok()
+        })
     }
 
-    /// Looks again for a while; returns the state seen last.
-    fn spin(&self, limit: Limit) -> u32 {
+    /// Looks again for a while, or until `is_it`; returns the state seen last.
+    fn spin(&self, limit: Limit, is_it: impl Fn(u32) -> bool) -> u32 {
         let mut spin = Spin::new(limit);
         loop {
             // Relaxed: a hint; who acts on it does so by a read-modify-write.
             let state = self.state.load(Relaxed);
-            if is_free(state) || !spin.turn(has_waiters(state)) {
+            if is_it(state) || !spin.turn(state & (WAITERS | RESERVED) != 0) {
                 return state;
             }
         }
@@ -170,11 +228,16 @@ impl RawLock {
     #[cold]
     fn release_contended(&self, mut state: u32) -> Result<(), NotLocked> {
         let word = self.state.address(); // the lock may be gone by the time we wake
+        let mut to = UNLOCKED;
         while !is_free(state) {
+            let keep = || fairness::is_due(word) && futex_wake(word, 1) == 1;
+            if has_waiters(state) && to == UNLOCKED && keep() {
+                to = RESERVED;
+            }
             // Release: pairs with the Acquire of whoever takes the lock next.
             match self
                 .state
-                .compare_exchange_weak(state, UNLOCKED, Release, Relaxed)
+                .compare_exchange_weak(state, to, Release, Relaxed)
             {
                 Ok(_) => {
                     if has_waiters(state) {
@@ -232,6 +295,7 @@ mod tests {
     fn every_word_is_read_as_the_diagram_says() {
         for (state, free, waiters) in [
             (UNLOCKED, true, false),
+            (RESERVED, true, false),
             (LOCKED, false, false),
             (CONTENDED, false, true),
         ] {

@@ -21,8 +21,10 @@
 //!
 //! # Invariants
 //!
-//! 1. *Whoever may sleep on the lock's word is counted*, from before it sets WAITERS until it has the
-//!    lock or gives up. One that is requeued is counted by who requeues it.
+//! 1. *Whoever may sleep on the lock's word without limit is counted*, from before it sets WAITERS until
+//!    it has the lock or gives up. One that is requeued is counted by who requeues it. (A newcomer that
+//!    finds the lock reserved may sleep on it for a moment before that; if it is woken meanwhile, for
+//!    another, it goes on to be counted and to swap.)
 //! 2. *The mode goes to ASYMMETRIC by the holder only, and only while nobody is counted.* So as long
 //!    as a thread sleeps, the mode is not ASYMMETRIC.
 //! 3. *Who counts itself in an ASYMMETRIC mode swaps LOCKED | WAITERS into the word after its
@@ -41,7 +43,8 @@
 //! - W found that another, V, had made it SYMMETRIC already, which may be in the middle of its
 //!   fence. Then a release may wipe out W's WAITERS without a wake; but V's swap comes after, by
 //!   3, and WAITERS is set again, to stay as above. Who is woken for it, or finds the lock free by that
-//!   swap, leaves WAITERS set for W (`lock.rs`).
+//!   swap, leaves WAITERS set for W (`lock.rs`). Until then W may sleep although the lock is free, as it
+//!   may while who was woken for it has not come to run.
 //! - W found that a holder had made it SYMMETRIC, by 4. Any release by a plain store came before
 //!   that one took the lock, so also before W's swap (the mode's AcqRel orders it behind): it does not
 //!   wipe that out.
@@ -57,7 +60,8 @@
 //!
 //! # Fork
 //!
-//! In the child of a fork, waiters that are not there stay counted: such a lock stays symmetric.
+//! In the child of a fork, waiters that are not there stay counted, also when the lock is made as new:
+//! it stays symmetric. Who forked in a signal handler while it waited is among them, and leaves.
 //!
 //! # Ordering
 //!
@@ -127,6 +131,12 @@ impl OwnedLock {
         }
     }
 
+    /// See [`RawLock::attempt`].
+    #[inline]
+    pub fn attempt(&self) -> bool {
+        self.lock.attempt()
+    }
+
     /// Takes the lock if it is free.
     #[inline]
     pub fn try_acquire(&self) -> bool {
@@ -136,7 +146,7 @@ impl OwnedLock {
     /// Takes the lock, waiting for it within `limit`.
     #[inline]
     pub fn acquire(&self, limit: Limit) -> Result<(), GaveUp> {
-        if self.try_acquire() {
+        if self.attempt() {
             Ok(())
         } else {
             self.acquire_contended(limit)
@@ -170,12 +180,23 @@ impl OwnedLock {
     pub fn acquire_expected(&self) {
         let taken = self.lock.acquire_asleep(Limit::NONE);
         debug_assert_eq!(taken, Ok(()), "a wait without limit does not give up");
+    }
+
+    /// Ends what [`expect_waiter`](OwnedLock::expect_waiter) has begun; for the thread that was expected,
+    /// and has the lock. It may not have known that it was, and have taken the lock as others do.
+    pub fn expected_waiter_came(&self) {
         self.discount_waiter();
+    }
+
+    /// How many threads are counted.
+    #[cfg(any(test, threadbare_model))]
+    pub fn counted(&self) -> u32 {
+        (self.mode.load(Relaxed) & !FOR_GOOD) / ONE_WAITER
     }
 
     /// For the holder: makes the next release wake a thread, because one is about to be requeued to
     /// [`as_raw`](OwnedLock::as_raw). That one is to call
-    /// [`acquire_expected`](OwnedLock::acquire_expected).
+    /// [`expected_waiter_came`](OwnedLock::expected_waiter_came) once it has the lock.
     pub fn expect_waiter(&self) {
         self.count_waiter(); // invariant 4
         self.lock.announce_waiter();
@@ -264,11 +285,9 @@ impl OwnedLock {
     /// # Safety
     /// No other thread uses the lock.
     pub unsafe fn reinit(&self) {
+        // The mode stays: it is right for a free lock, and the caller may be counted in it.
         // SAFETY: passed on to the caller.
         unsafe { self.lock.reinit() };
-        // Relaxed: nobody else is there.
-        let for_good = self.mode.load(Relaxed) & FOR_GOOD;
-        self.mode.store(for_good | SYMMETRIC, Relaxed);
     }
 
     /// The lock that waiters sleep on.
@@ -318,10 +337,23 @@ mod tests {
             use_once(&lock);
             assert_eq!(lock.mode.load(Relaxed), FOR_GOOD | SYMMETRIC);
         }
-        lock.expect_waiter();
+    }
+
+    #[test]
+    fn fork_5_who_made_it_as_new_while_it_waited_leaves_it_in_order() {
+        let lock = OwnedLock::new();
+        assert!(lock.try_acquire());
+        lock.count_waiter();
+        // In a signal handler, in the child of a fork.
         // SAFETY: there is this thread only.
         unsafe { lock.reinit() };
-        assert_eq!(lock.mode.load(Relaxed), FOR_GOOD | SYMMETRIC);
+        // Back in the wait.
+        assert_eq!(lock.lock.acquire_asleep(Limit::NONE), Ok(()));
+        lock.discount_waiter();
+        assert_eq!(lock.counted(), 0);
+        // SAFETY: taken above.
+        unsafe { lock.release() };
+        assert!(!lock.is_locked());
     }
 
     #[test]
@@ -386,6 +418,7 @@ mod tests {
         unsafe { lock.release() };
         assert!(!is_without_waiters(lock.mode.load(Relaxed)) && !lock.is_locked());
         lock.acquire_expected();
+        lock.expected_waiter_came();
         // SAFETY: taken just now.
         unsafe { lock.release() };
         assert!(is_without_waiters(lock.mode.load(Relaxed)));

@@ -48,6 +48,13 @@ impl<'a> Limit<'a> {
     }
 }
 
+impl<'a> Limit<'a> {
+    /// The same, but until `deadline`.
+    pub const fn with_deadline(self, deadline: Deadline) -> Limit<'a> {
+        Limit { deadline, ..self }
+    }
+}
+
 impl fmt::Debug for Limit<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Limit")

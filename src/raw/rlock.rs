@@ -145,27 +145,45 @@ impl RawRLock {
         unsafe { self.with_depth(|depth| *depth & !PENDING) }
     }
 
-    /// Takes the lock if it is free or the caller's; whether it did.
+    /// Takes the lock if it is the caller's, or free and not reserved; whether it did. For who waits
+    /// otherwise.
+    #[inline]
+    pub fn attempt(&self) -> Result<bool, TooDeep> {
+        self.acquire_again_or(OwnedLock::attempt)
+    }
+
+    /// Takes the lock if it is free or the caller's; whether it did. For who does not wait.
     #[inline]
     pub fn try_acquire(&self) -> Result<bool, TooDeep> {
+        self.acquire_again_or(OwnedLock::try_acquire)
+    }
+
+    /// As [`attempt`](RawRLock::attempt), but not if it is the caller's.
+    #[inline]
+    pub fn attempt_free(&self) -> bool {
+        self.acquire_by(OwnedLock::attempt, thread_token())
+    }
+
+    /// As [`try_acquire`](RawRLock::try_acquire), but not if it is the caller's.
+    #[inline]
+    pub fn try_acquire_free(&self) -> bool {
+        self.acquire_by(OwnedLock::try_acquire, thread_token())
+    }
+
+    #[inline]
+    fn acquire_again_or(&self, take: impl FnOnce(&OwnedLock) -> bool) -> Result<bool, TooDeep> {
         let me = thread_token();
         // Relaxed: invariant 1.
         if self.owner.load(Relaxed) == me {
             // SAFETY: the caller is the owner.
             return unsafe { self.acquire_again() }.map(|()| true);
         }
-        Ok(self.try_acquire_as(me))
-    }
-
-    /// Takes the lock if it is free, and not if it is the caller's; whether it did.
-    #[inline]
-    pub fn try_acquire_free(&self) -> bool {
-        self.try_acquire_as(thread_token())
+        Ok(self.acquire_by(take, me))
     }
 
     #[inline]
-    fn try_acquire_as(&self, me: u64) -> bool {
-        let acquired = self.lock.try_acquire();
+    fn acquire_by(&self, take: impl FnOnce(&OwnedLock) -> bool, me: u64) -> bool {
+        let acquired = take(&self.lock);
         if acquired {
             // SAFETY: taken just now.
             unsafe { self.own(me, 1) };
@@ -196,6 +214,17 @@ impl RawRLock {
         }
         // SAFETY: taken just now.
         unsafe { self.own(thread_token(), depth) };
+    }
+
+    /// For who was requeued to the lock, and has taken it: it is waited for no more.
+    pub fn expected_waiter_came(&self) {
+        self.lock.expected_waiter_came();
+    }
+
+    /// How many threads count as waiting.
+    #[cfg(threadbare_model)]
+    pub fn counted(&self) -> u32 {
+        self.lock.counted()
     }
 
     /// Notes the new owner.

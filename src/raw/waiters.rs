@@ -91,6 +91,12 @@ impl Waiter {
         self.state.fetch_or(0, Relaxed) == REQUEUED
     }
 
+    /// Whether it was marked as one that is moved, for who has taken the lock since it was notified.
+    pub fn was_requeued(&self) -> bool {
+        // Relaxed: the lock orders this behind the mark, which is made by a holder of it.
+        self.state.load(Relaxed) == REQUEUED
+    }
+
     /// For its thread: sleeps until it is notified, within `limit`.
     pub fn park(&self, limit: Limit) -> Result<(), GaveUp> {
         let mut spin = Spin::yielding(limit);

@@ -377,7 +377,10 @@ mod owned {
                     Model::wait_in_line,
                     |model: &Model<Owned>| model.next_stage(usize::MAX),
                 ],
-                |model, _| assert_eq!(model.returned.get(), model.came.get()),
+                |model, _| {
+                    assert_eq!(model.returned.get(), model.came.get());
+                    assert_eq!(model.monitor.0.counted(), 0);
+                },
             );
         });
     }
@@ -396,7 +399,10 @@ mod owned {
                     Model::wait_in_line,
                     Model::wait_in_line,
                 ],
-                |model, _| assert_eq!(model.returned.get(), model.came.get()),
+                |model, _| {
+                    assert_eq!(model.returned.get(), model.came.get());
+                    assert_eq!(model.monitor.0.counted(), 0);
+                },
             );
         });
     }
@@ -414,7 +420,10 @@ mod owned {
                     },
                     |model| model.wait_once(SOON),
                 ],
-                |model, _| assert!(!model.monitor.0.is_locked()),
+                |model, _| {
+                    assert!(!model.monitor.0.is_locked());
+                    assert_eq!(model.monitor.0.counted(), 0);
+                },
             );
         });
     }

@@ -1,6 +1,8 @@
 //! Models of `Lock` (LOCK).
 
-use crate::model::{Data, Doomed, INTERRUPTIBLE, SOON, check, check_limited, check_spurious};
+use crate::model::{
+    Data, Doomed, INTERRUPTIBLE, SOON, check, check_limited, check_spurious, reserving,
+};
 use std::cell::Cell;
 use threadbare::primitive::Deadline;
 use threadbare::raw::lock::{NotLocked, RawLock};
@@ -255,5 +257,110 @@ fn fork_6_a_word_with_waiters_that_are_not_there_strands_none_that_is() {
     check_spurious(3, forked, [Locked::release, wait, wait], |locked, _| {
         assert_eq!(locked.data.get(), 3);
         assert!(!locked.lock.is_locked());
+    });
+}
+
+#[test]
+fn lock_3_only_one_thread_at_a_time_has_a_lock_that_is_kept_for_waiters() {
+    let section: fn(&Locked) -> _ = |locked| locked.section(Limit::NONE);
+    reserving(|| {
+        check_spurious(3, Locked::new, [section; 3], |locked, _| {
+            assert_eq!(locked.data.get(), 3);
+            assert!(locked.lock.try_acquire());
+        });
+    });
+}
+
+#[test]
+fn lock_11_a_timeout_leaves_no_lock_kept_for_nobody() {
+    reserving(|| {
+        check_limited(
+            3,
+            Locked::held,
+            [Locked::release, |locked| locked.section(SOON)],
+            |locked, [_, timed]| {
+                assert_eq!(locked.data.get(), 1 + u32::from(timed.is_ok()));
+                assert!(!locked.lock.is_locked());
+                assert!(locked.lock.try_acquire() && !locked.lock.try_acquire());
+            },
+        );
+    });
+}
+
+#[test]
+fn lock_11_who_comes_back_to_a_lock_that_is_kept_for_nobody_gets_it() {
+    reserving(|| {
+        check_limited(
+            3,
+            Locked::held,
+            [
+                |locked: &Locked| {
+                    locked.release()?;
+                    locked.section(Limit::NONE)
+                },
+                |locked| locked.section(SOON),
+            ],
+            |locked, [back, timed]| {
+                assert_eq!(back, Ok(()));
+                assert_eq!(locked.data.get(), 2 + u32::from(timed.is_ok()));
+            },
+        );
+    });
+}
+
+#[test]
+fn lock_12_a_timeout_beside_a_lock_that_is_kept_loses_no_wake() {
+    reserving(|| {
+        check_limited(
+            3,
+            Locked::held,
+            [
+                Locked::release,
+                |locked| locked.section(SOON),
+                |locked| locked.section(Limit::NONE),
+            ],
+            |locked, [_, timed, untimed]| {
+                assert_eq!(untimed, Ok(()));
+                assert_eq!(locked.data.get(), 2 + u32::from(timed.is_ok()));
+                assert!(locked.lock.try_acquire());
+            },
+        );
+    });
+}
+
+#[test]
+fn lock_12_who_comes_again_and_again_leaves_nobody_behind() {
+    reserving(|| {
+        check(
+            3,
+            Locked::held,
+            [
+                |locked: &Locked| {
+                    locked.release()?;
+                    locked.section(Limit::NONE)
+                },
+                |locked| locked.section(Limit::NONE),
+                |locked| locked.section(Limit::NONE),
+            ],
+            |locked, _| assert_eq!(locked.data.get(), 4),
+        );
+    });
+}
+
+#[test]
+fn lock_the_next_owner_may_destroy_what_was_kept_for_it() {
+    reserving(|| {
+        check(
+            3,
+            || Doomed::new(Locked::held()),
+            [
+                |locked: &Doomed<Locked>| locked.lock.release().unwrap(),
+                |locked| {
+                    locked.section(Limit::NONE).unwrap();
+                    locked.destroy();
+                },
+            ],
+            |_, _| {},
+        );
     });
 }

@@ -91,10 +91,21 @@ fn check_unkind<S, R, const N: usize>(
         let unkindness = Unkindness {
             spurious_wakes,
             late,
+            ..Unkindness::current()
         };
         unkindness.apply();
         check(preemptions, new, threads, settled);
     }
+}
+
+/// Runs `check` where each release of a lock that has waiters keeps it for one of them.
+pub fn reserving(check: impl Fn()) {
+    let unkindness = Unkindness {
+        reserves: true,
+        ..Unkindness::current()
+    };
+    unkindness.apply();
+    check();
 }
 
 /// Runs `check` with both stand-ins for a fence for all threads (`src/primitive/model/loom.rs`), where
@@ -106,8 +117,8 @@ pub fn asymmetric(check: impl Fn()) {
         fences.apply();
         for late in [true, false] {
             let unkindness = Unkindness {
-                spurious_wakes: 0,
                 late,
+                ..Unkindness::current()
             };
             unkindness.apply();
             check();

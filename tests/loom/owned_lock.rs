@@ -1,6 +1,6 @@
 //! Models of the lock that is released by a plain store, beginning as one that is.
 
-use crate::model::{Data, SOON, asymmetric, check, check_limited, check_spurious};
+use crate::model::{Data, SOON, asymmetric, check, check_limited, check_spurious, reserving};
 use threadbare::raw::owned_lock::OwnedLock;
 use threadbare::raw::park::{GaveUp, Limit};
 
@@ -99,7 +99,7 @@ fn lock_12_a_timeout_racing_a_release_loses_no_wake() {
             |locked, [_, timed, untimed]| {
                 assert_eq!(untimed, Ok(()));
                 assert_eq!(locked.data.get(), 3 + u32::from(timed.is_ok()));
-                assert!(!locked.lock.is_locked());
+                assert!(!locked.lock.is_locked() && locked.lock.counted() == 0);
             },
         );
     });
@@ -119,7 +119,7 @@ fn lock_12_who_waits_gets_the_lock_from_who_takes_it_again_and_again() {
                 |locked| locked.section(Limit::NONE).unwrap(),
                 |locked| locked.section(Limit::NONE).unwrap(),
             ],
-            |locked, _| assert_eq!(locked.data.get(), 5),
+            |locked, _| assert_eq!((locked.data.get(), locked.lock.counted()), (5, 0)),
         );
     });
 }
@@ -136,12 +136,34 @@ fn lock_a_waiter_beside_one_that_is_expected_gets_the_lock() {
                     locked.lock.expect_waiter();
                     locked.release();
                     locked.lock.acquire_expected();
+                    locked.lock.expected_waiter_came();
                     locked.release();
                 },
                 |locked| locked.section(Limit::NONE).unwrap(),
                 |locked| locked.section(Limit::NONE).unwrap(),
             ],
-            |locked, _| assert_eq!(locked.data.get(), 5),
+            |locked, _| assert_eq!((locked.data.get(), locked.lock.counted()), (5, 0)),
         );
+    });
+}
+
+#[test]
+fn lock_12_who_waits_for_a_lock_that_is_kept_gets_it_from_one_that_is_released_by_a_store() {
+    reserving(|| {
+        asymmetric(|| {
+            check(
+                2,
+                Locked::held,
+                [
+                    |locked: &Locked| {
+                        locked.release();
+                        locked.section(Limit::NONE).unwrap();
+                    },
+                    |locked| locked.section(Limit::NONE).unwrap(),
+                    |locked| locked.section(Limit::NONE).unwrap(),
+                ],
+                |locked, _| assert_eq!((locked.data.get(), locked.lock.counted()), (5, 0)),
+            );
+        });
     });
 }

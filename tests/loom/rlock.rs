@@ -3,12 +3,13 @@
 use crate::model::{
     Data, Doomed, INTERRUPTIBLE, SOON, asymmetric, check, check_limited, check_spurious,
 };
+use threadbare::raw::asymmetry;
 use threadbare::raw::park::{GaveUp, Limit};
 use threadbare::raw::rlock::{NotOwner, RawRLock};
 
 /// What the public type does around the protocol.
 pub fn acquire(lock: &RawRLock, limit: Limit) -> Result<(), GaveUp> {
-    if lock.try_acquire().unwrap() {
+    if lock.attempt().unwrap() {
         Ok(())
     } else {
         lock.acquire_contended(limit)
@@ -31,6 +32,21 @@ impl Locked {
     /// Locked by the first thread.
     fn held() -> Locked {
         let locked = Locked::new();
+        assert_eq!(locked.lock.try_acquire(), Ok(true));
+        locked
+    }
+
+    /// Locked by the first thread, and such that the next owner may free it, whatever others do.
+    fn symmetric() -> Locked {
+        asymmetry::prepare();
+        let locked = Locked {
+            lock: RawRLock::symmetric(),
+            data: Data::new(),
+        };
+        for _ in 0..2 {
+            assert_eq!(locked.lock.try_acquire(), Ok(true));
+            locked.lock.release().unwrap();
+        }
         assert_eq!(locked.lock.try_acquire(), Ok(true));
         locked
     }
@@ -145,7 +161,7 @@ fn rlock_3_a_timeout_racing_a_release_loses_no_wake() {
 fn rlock_the_next_owner_may_destroy_it() {
     check(
         3,
-        || Doomed::new(Locked::held()),
+        || Doomed::new(Locked::symmetric()),
         [
             |locked: &Doomed<Locked>| locked.release(),
             |locked| {
@@ -227,7 +243,7 @@ fn lock_12_a_timeout_racing_a_release_of_all_loses_no_wake() {
 fn lock_the_next_owner_may_destroy_what_was_released_whatever_the_depth() {
     check(
         3,
-        || Doomed::new(Locked::held()),
+        || Doomed::new(Locked::symmetric()),
         [
             |locked: &Doomed<Locked>| {
                 locked.data.add(1);

@@ -7,6 +7,7 @@ use super::play::{Alone, Patience, RESCUER, Stage, Waiting, play};
 use arbitrary::{Arbitrary, Unstructured};
 use std::collections::{HashSet, VecDeque};
 use std::sync::Mutex;
+use threadbare::raw::asymmetry;
 use threadbare::raw::condition::RawCondition;
 use threadbare::raw::rlock::RawRLock;
 
@@ -88,6 +89,7 @@ impl Stage for Monitor {
     type Operation = Operation;
 
     fn new(source: &mut Unstructured) -> arbitrary::Result<Monitor> {
+        asymmetry::prepare(); // releases may be plain stores
         Ok(Monitor {
             lock: RawRLock::new(),
             condition: RawCondition::new(),

@@ -4,6 +4,7 @@ use super::history::{History, Sequential};
 use super::play::{Alone, Patience, Stage, play};
 use arbitrary::{Arbitrary, Unstructured};
 use std::cell::Cell;
+use threadbare::raw::asymmetry;
 use threadbare::raw::rlock::RawRLock;
 
 /// Plays a program on a lock.
@@ -120,7 +121,7 @@ impl Locked {
     /// What the public type does around the protocol.
     fn acquire(&self, patience: Patience) -> bool {
         let limit = patience.limit();
-        let taken = self.lock.try_acquire().expect("nobody holds it so often");
+        let taken = self.lock.attempt().expect("nobody holds it so often");
         taken || patience.judge(self.lock.acquire_contended(limit))
     }
 
@@ -147,6 +148,7 @@ impl Stage for Locked {
     type Operation = Operation;
 
     fn new(_: &mut Unstructured) -> arbitrary::Result<Locked> {
+        asymmetry::prepare(); // releases may be plain stores
         Ok(Locked {
             lock: RawRLock::new(),
             history: History::new(Held(None)),

@@ -94,20 +94,32 @@ pub struct Unkindness {
     /// one step at least before the end; if not, that takes a preemption. A model is complete only
     /// with both.
     pub late: bool,
+    /// Whether each release of a lock that has waiters keeps it for them, or none.
+    pub reserves: bool,
 }
 
 thread_local! {
     // Not loom's: it outlives the execution. All threads of a model run on one of the system's.
     static UNKINDNESS: Cell<Unkindness> = const {
-        Cell::new(Unkindness { spurious_wakes: 0, late: true })
+        Cell::new(Unkindness { spurious_wakes: 0, late: true, reserves: false })
     };
 }
 
 impl Unkindness {
+    /// That of the models to come on this thread.
+    pub fn current() -> Unkindness {
+        UNKINDNESS.get()
+    }
+
     /// Makes it that of the models to come on this thread.
     pub fn apply(self) {
         UNKINDNESS.set(self);
     }
+}
+
+/// Whether a release keeps the lock for a waiter.
+pub fn reserves() -> bool {
+    UNKINDNESS.get().reserves
 }
 
 /// See the real one. loom would leave it open whether the store comes before or after the others'

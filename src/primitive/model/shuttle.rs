@@ -149,6 +149,11 @@ impl<T> UnsafeCell<T> {
     }
 }
 
+/// Whether a release keeps the lock for a waiter.
+pub fn reserves() -> bool {
+    happens_once_in(4)
+}
+
 /// A store.
 pub fn overwrite(word: &AtomicU32, value: u32) {
     word.store(value, Relaxed);
