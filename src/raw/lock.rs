@@ -10,7 +10,7 @@
 //!   UNLOCKED or RESERVED --acquire, having slept-->     LOCKED | WAITERS
 //!   LOCKED               --release-->                  UNLOCKED
 //!   LOCKED | WAITERS     --release, wake one-->        UNLOCKED
-//!   LOCKED | WAITERS     --wake one, release, wake one, about once a millisecond--> RESERVED
+//!   LOCKED | WAITERS     --release, wake one, about once a millisecond--> RESERVED
 //! ```
 //! WAITERS or RESERVED beside another bit than in this diagram does not occur. WAITERS may be set for nobody (a needless wake). It is
 //! clear over a sleeper only while a wake is on its way to some thread that has slept; that thread
@@ -25,10 +25,10 @@
 //! most, or until it is woken, and goes on as one that has slept. So nobody sleeps for long on a lock that
 //! is free; and who only makes an attempt takes it, for nobody might be left for whom it is reserved.
 //!
-//! The release first wakes one, who cannot take the lock yet, to know that there is one: else the lock
-//! would be kept for nobody. It wakes one again after its store, by the address, since the first may have
-//! gone back to sleep by then. So RESERVED is stored as UNLOCKED is: nothing of the lock is touched
-//! afterwards.
+//! WAITERS may stand for nobody, and then the lock would be kept for nobody. So the release first asks the
+//! kernel whether anyone sleeps, by a requeue to where they sleep already, which counts them and leaves
+//! them in their order. After that RESERVED is stored as UNLOCKED is, and one is woken: nothing of the lock
+//! is touched afterwards.
 //!
 //! In the child of a fork the word is as it was (FORK-6). WAITERS may stand for threads that are not
 //! there, which costs a needless wake; a thread that comes to sleep announces itself all the same.
@@ -41,7 +41,7 @@
 //! read-modify-write it keeps the release sequence going.
 
 use crate::primitive::{
-    AtomicU32, Word, const_unless_modelled, for_a_moment, futex_wake, overwrite,
+    AtomicU32, Word, const_unless_modelled, for_a_moment, futex_requeue, futex_wake, overwrite,
 };
 use crate::raw::fairness;
 use crate::raw::park::{GaveUp, Limit, park};
@@ -230,8 +230,8 @@ impl RawLock {
         let word = self.state.address(); // the lock may be gone by the time we wake
         let mut to = UNLOCKED;
         while !is_free(state) {
-            let keep = || fairness::is_due(word) && futex_wake(word, 1) == 1;
-            if has_waiters(state) && to == UNLOCKED && keep() {
+            if has_waiters(state) && to == UNLOCKED && fairness::is_due(word) && self.has_sleeper()
+            {
                 to = RESERVED;
             }
             // Release: pairs with the Acquire of whoever takes the lock next.
@@ -249,6 +249,11 @@ impl RawLock {
             }
         }
         Err(NotLocked)
+    }
+
+    /// For the holder: whether a thread sleeps on the lock, as the kernel knows it.
+    fn has_sleeper(&self) -> bool {
+        futex_requeue(&self.state, CONTENDED, &self.state, 1) == Ok(1)
     }
 
     /// Whether some thread has the lock now.
