@@ -107,7 +107,9 @@ pub fn watchdog() -> Watchdog {
     let place = Location::caller();
     let test = thread::current().name().unwrap_or("?").to_owned();
     let (leash, leashed) = channel();
+    let (begins, begun) = channel();
     let dog = thread::spawn(move || {
+        let _ = begins.send(());
         let waited = leashed.recv_timeout(Duration::from_secs(60) * patience());
         if waited == Err(RecvTimeoutError::Timeout) {
             tell(&format!(
@@ -116,6 +118,8 @@ pub fn watchdog() -> Watchdog {
             std::process::abort();
         }
     });
+    // Before the test takes away what a thread needs to begin.
+    let _ = begun.recv();
     Watchdog {
         leash: Some(leash),
         dog: Some(dog),

@@ -11,6 +11,7 @@ import glob
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -104,6 +105,8 @@ def run(*command):
 
 
 def main():
+    # Tests send themselves SIGINT, which who is started in the background may have been told to ignore.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     arguments = sys.argv[1:]
     only_find = arguments == ["--find"]
     only_ends = arguments == ["--ends"]
