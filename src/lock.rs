@@ -22,8 +22,9 @@ use std::time::Duration;
 /// # Fairness
 /// A release lets one waiter proceed, normally the one that has slept longest, but a thread that
 /// comes at that moment may take the lock first (LOCK-11). About once in a millisecond a release keeps the
-/// lock for waiters, and who comes waits behind them, unless it only tries. So a waiter gets the lock
-/// within as many milliseconds as there are waiters before it, as far as sections and the scheduler let it.
+/// lock for waiters: it is free then, but who comes lets them go first for a millisecond at most, unless it
+/// only tries. So a waiter gets the lock after some milliseconds for each that waits, on average, as far as
+/// sections, the scheduler and threads that try again and again let it.
 ///
 /// # Cost
 /// 4 bytes. Without contention acquire and release are one compare-and-swap each, without system

@@ -16,26 +16,38 @@ const UNIT: u32 = 18;
 /// The least time between two releases of a lock that keep it, in units.
 const EVERY: u32 = 4;
 
-/// Places in the table, as a power of two.
-const PLACES: u32 = 6;
+/// Places in the table, as a power of two: 4 KiB.
+const PLACES: u32 = 10;
 
 static LAST: [AtomicU32; 1 << PLACES] = [const { AtomicU32::new(0) }; 1 << PLACES];
 
-/// Whether the lock whose word is at `address`, and has waiters, is to be kept for one of them now. If so,
-/// it was the last time for a while.
-pub fn is_due(address: Address) -> bool {
-    if cfg!(threadbare_model) {
-        return reserves();
-    }
-    let now = (nanos() >> UNIT) as u32;
-    is_due_at(now, &LAST[place(address)])
+/// Looks at the clock for the first time, if need be, on behalf of releases to come: they are made where
+/// the dynamic linker, in which the function may have to be looked for, cannot be called.
+pub fn prepare() {
+    let _ = nanos();
 }
 
-fn is_due_at(now: u32, last: &AtomicU32) -> bool {
-    // Relaxed, here and below: a time that stands for itself.
-    let before = last.load(Relaxed);
-    let due = now.wrapping_sub(before) >= EVERY;
-    due && last.compare_exchange(before, now, Relaxed, Relaxed).is_ok()
+/// Whether the lock whose word is at `address`, and has waiters, is to be kept for one of them now: if that
+/// has not been for a while, and there is one that sleeps.
+pub fn keeps(address: Address, has_sleeper: impl FnOnce() -> bool) -> bool {
+    if cfg!(threadbare_model) {
+        return reserves() && has_sleeper();
+    }
+    let now = (nanos() >> UNIT) as u32;
+    keeps_at(now, &LAST[place(address)], has_sleeper)
+}
+
+fn keeps_at(now: u32, last: &AtomicU32, has_sleeper: impl FnOnce() -> bool) -> bool {
+    // Relaxed, here and below: a time that stands for itself. Where another thread has stored a later one
+    // meanwhile, it seems long ago, and the lock is kept once too often.
+    if now.wrapping_sub(last.load(Relaxed)) < EVERY {
+        return false;
+    }
+    let has_sleeper = has_sleeper();
+    // Nobody may sleep yet: then soon again.
+    let wait = if has_sleeper { EVERY } else { 1 };
+    last.store(now.wrapping_add(wait).wrapping_sub(EVERY), Relaxed);
+    has_sleeper
 }
 
 /// The address, scattered.
@@ -51,14 +63,22 @@ mod tests {
     use crate::primitive::Word;
 
     #[test]
-    fn lock_11_it_is_due_once_in_a_while() {
+    fn lock_11_a_lock_is_kept_once_in_a_while() {
         let last = AtomicU32::new(u32::MAX - 1);
         for now in [2, 6, 10, 2_000_000_000] {
-            assert!(is_due_at(now, &last), "at {now}");
+            assert!(keeps_at(now, &last, || true), "at {now}");
             for later in 0..EVERY {
-                assert!(!is_due_at(now + later, &last));
+                assert!(!keeps_at(now + later, &last, || unreachable!("not due")));
             }
         }
+    }
+
+    #[test]
+    fn lock_11_where_nobody_sleeps_it_is_asked_again_soon() {
+        let last = AtomicU32::new(0);
+        assert!(!keeps_at(EVERY, &last, || false));
+        assert!(!keeps_at(EVERY, &last, || unreachable!("asked just now")));
+        assert!(keeps_at(EVERY + 1, &last, || true));
     }
 
     #[test]
@@ -67,6 +87,6 @@ mod tests {
         let mut places: Vec<_> = words.iter().map(|word| place(word.address())).collect();
         places.sort();
         places.dedup();
-        assert!(places.len() > 20, "{places:?}");
+        assert!(places.len() > 50, "{places:?}");
     }
 }

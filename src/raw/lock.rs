@@ -23,7 +23,8 @@
 //! A newcomer may take the lock before the woken thread does (LOCK-11), but not if it is RESERVED: that
 //! is free, for threads that have slept. A newcomer that would wait then sleeps for [`RESERVATION`] at
 //! most, or until it is woken, and goes on as one that has slept. So nobody sleeps for long on a lock that
-//! is free; and who only makes an attempt takes it, for nobody might be left for whom it is reserved.
+//! is free; and who makes one attempt only, or the last one before it gives up, takes it, for nobody might
+//! be left for whom it is reserved. (So may one whose look saw it locked still, at that moment.)
 //!
 //! WAITERS may stand for nobody, and then the lock would be kept for nobody. So the release first asks the
 //! kernel whether anyone sleeps, by a requeue to where they sleep already, which counts them and leaves
@@ -154,9 +155,9 @@ impl RawLock {
         }
     }
 
-    /// For who is about to give up: one more attempt.
+    /// For who is about to give up: one more attempt if its time is up. Who was interrupted is told so.
     fn give_up(&self, gave_up: GaveUp) -> Result<bool, GaveUp> {
-        if self.last_attempt() {
+        if gave_up == GaveUp::TimedOut && self.last_attempt() {
             Ok(true)
         } else {
             Err(gave_up)
@@ -167,6 +168,7 @@ impl RawLock {
     /// that slept on the word itself, be it by a requeue. Sleeps in turn if it has to.
     #[cold]
     pub fn acquire_asleep(&self, limit: Limit) -> Result<(), GaveUp> {
+        fairness::prepare(); // for the release
         // Acquire: pairs with the Release in `release` and `release_contended`.
         while !is_free(self.state.swap(CONTENDED, Acquire)) {
             if let Err(gave_up) = park(&self.state, CONTENDED, limit) {
@@ -228,12 +230,10 @@ impl RawLock {
     #[cold]
     fn release_contended(&self, mut state: u32) -> Result<(), NotLocked> {
         let word = self.state.address(); // the lock may be gone by the time we wake
-        let mut to = UNLOCKED;
+        let mut keeps = false;
         while !is_free(state) {
-            if has_waiters(state) && to == UNLOCKED && fairness::is_due(word) && self.has_sleeper()
-            {
-                to = RESERVED;
-            }
+            keeps = has_waiters(state) && (keeps || fairness::keeps(word, || self.has_sleeper()));
+            let to = if keeps { RESERVED } else { UNLOCKED };
             // Release: pairs with the Acquire of whoever takes the lock next.
             match self
                 .state

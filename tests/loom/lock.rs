@@ -364,3 +364,55 @@ fn lock_the_next_owner_may_destroy_what_was_kept_for_it() {
         );
     });
 }
+
+#[test]
+fn lock_10_of_two_releases_beside_a_lock_that_is_kept_exactly_one_errs() {
+    reserving(|| {
+        check(
+            2,
+            Locked::held,
+            [
+                |locked: &Locked| locked.lock.release().is_ok(),
+                |locked| locked.lock.release().is_ok(),
+                |locked| {
+                    // The section is not its own if the second release comes that late.
+                    locked.lock.acquire(Limit::NONE).unwrap();
+                    locked.lock.release().is_ok()
+                },
+            ],
+            |locked, released| {
+                let released = released.into_iter().filter(|it| *it).count();
+                assert_eq!(released, 2, "as often as it was acquired");
+                assert!(!locked.lock.is_locked() && locked.lock.try_acquire());
+            },
+        );
+    });
+}
+
+#[test]
+fn sig_2_a_check_that_says_to_stop_is_heard_also_where_the_lock_is_kept() {
+    reserving(|| {
+        check_limited(
+            2,
+            Locked::held,
+            [
+                |locked: &Locked| {
+                    locked.release()?;
+                    let asked = Cell::new(false);
+                    let stop = || {
+                        asked.set(true);
+                        true
+                    };
+                    let taken = locked.section(Limit::checked(Deadline::NEVER, &stop));
+                    assert_eq!(taken.is_err(), asked.get());
+                    Ok(())
+                },
+                |locked| locked.section(Limit::NONE),
+            ],
+            |locked, [_, patient]| {
+                assert_eq!(patient, Ok(()));
+                assert!(locked.lock.try_acquire());
+            },
+        );
+    });
+}
