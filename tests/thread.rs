@@ -723,8 +723,10 @@ fn thr_20_a_thread_without_handles_runs_on_and_leaks_nothing() {
                 spawn(&ended);
                 until(|| ended.load(Relaxed) == round);
             }
-            assert!(child::mappings() <= mappings + 4, "mappings leak");
-            assert!(child::resident() <= resident + (1 << 20), "memory leaks");
+            // A leak in each of 4,500 rounds is more than what a busy machine makes of it: threads that
+            // are slow to go have stacks meanwhile, and those that come get more arenas of the allocator.
+            assert!(child::mappings() <= mappings + 64, "mappings leak");
+            assert!(child::resident() <= resident + (8 << 20), "memory leaks");
             until(|| child::tasks() <= tasks + 1); // perhaps the last one
         },
     );
