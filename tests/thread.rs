@@ -19,8 +19,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use threadbare::{
-    Builder, Deadline, Error, ErrorKind, Event, Lock, Runnable, Thread, get_ident, get_native_id,
-    set_overflow_report, set_stack_cache, set_stack_size, stack_size,
+    Builder, Deadline, Error, ErrorKind, Event, Lock, Mutex, Runnable, Thread, get_ident,
+    get_native_id, init, set_membarrier, set_overflow_report, set_stack_cache, set_stack_size,
+    stack_size,
 };
 
 const SHORT: Duration = Duration::from_millis(2);
@@ -1082,6 +1083,32 @@ fn ruling_17_after_ten_thousand_threads_were_joined_their_memory_is_back() {
             assert_eq!(before, 32 << 20);
             run(|| ());
             assert!(child::mappings() < 200, "slabs are unmapped");
+        },
+    );
+}
+
+#[test]
+fn ruling_7_membarrier_can_be_switched_off_and_on_again() {
+    let _watchdog = watchdog();
+    in_child(
+        "ruling_7_membarrier_can_be_switched_off_and_on_again",
+        || {
+            // Whether the releases of a new mutex become plain stores.
+            let is_asymmetric = || {
+                let mutex = Mutex::new(());
+                (0..3).for_each(|_| drop(mutex.lock()));
+                // SAFETY: it is only looked at.
+                format!("{:?}", unsafe { mutex.raw() }).contains("mode: 0")
+            };
+            assert!(!is_asymmetric(), "nothing has set it up");
+            set_membarrier(false);
+            init();
+            run(|| ());
+            assert!(!is_asymmetric());
+            set_membarrier(true);
+            assert!(is_asymmetric(), "this kernel has it");
+            set_membarrier(false);
+            assert!(!is_asymmetric());
         },
     );
 }
