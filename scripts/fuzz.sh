@@ -76,7 +76,10 @@ for target in "$@"; do
     executions=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
     commit=$(git rev-parse --short HEAD)
     git diff --quiet HEAD -- src sys fuzz/src examples/kv || commit="$commit, changed"
-    echo "| $target | $commit | $(date +%F) | $(($(date +%s) - start)) | ${executions:-?} | $(files "$found" "$saved") | $result |" |
-        tee -a fuzz/LOG.md
+    row="| $target | $commit | $(date +%F) | $(($(date +%s) - start)) | ${executions:-?} | $(files "$found" "$saved") | $result |"
+    echo "$row"
+    # At the end of the table, which is not that of the file.
+    last=$(grep -nE '^\| \w+ \| [0-9a-f]{7}' fuzz/LOG.md | tail -n 1 | cut -d: -f1)
+    sed -i "${last}a $row" fuzz/LOG.md
 done
 exit $failed
