@@ -388,13 +388,13 @@ fn sig_6_forty_signals_do_not_stretch_or_cut_half_a_second() {
                 timed(&|| condition.wait_timeout(timeout).unwrap())
             }),
         ];
-        // The signals are spread over the time; that is all that the sleep is for.
-        for _ in 0..40 {
+        // Spread over the time of the waits.
+        let begun = Instant::now();
+        for round in 1..=40 {
             for waiter in &waiters {
                 send(waiter.tid(), PLAIN);
             }
-            // The signals are to be spread over the wait; nothing is concluded from the pause.
-            thread::sleep(Duration::from_millis(12));
+            until(|| begun.elapsed() >= Duration::from_millis(12) * round);
         }
         for waiter in waiters {
             let (result, took) = waiter.join();

@@ -385,7 +385,7 @@ fn trc_5_a_point_tells_its_place_and_a_block_how_long_it_was() {
     thread.start().unwrap();
     until(|| EVENT.has_waiters());
     let waits = Instant::now();
-    std::thread::sleep(SHORT);
+    until(|| waits.elapsed() >= SHORT);
     let at_least = waits.elapsed();
     EVENT.set();
     thread.join().unwrap();
