@@ -2,26 +2,13 @@
 
 mod common;
 
-use common::driver::{Group, Suite};
-use common::load::{together, with_company};
-use common::peers::{BareFlag, ParkingLotCount, Permits, Sem, StdCount};
+use common::bodies::take_turns;
+use common::driver::Suite;
+use common::load::with_company;
+use common::peers::{BareFlag, ParkingLotCount, Sem, StdCount};
 use std::hint::black_box;
 use std::sync::Arc;
 use threadbare::Event;
-
-/// Each waits for its event and clears it. A semaphore of glibc's serves as one here.
-fn ping_pong<P: Permits>(group: &mut Group) {
-    group.timed(P::NAME, |turns| {
-        let events = [P::none(), P::none()];
-        events[0].release();
-        together(2, turns, |number, turns| {
-            for _ in 0..turns {
-                events[number].acquire();
-                events[1 - number].release();
-            }
-        })
-    });
-}
 
 fn main() {
     with_company();
@@ -74,11 +61,11 @@ fn main() {
         });
     });
     suite.group("turns of two threads", |group| {
-        ping_pong::<Event>(group);
-        ping_pong::<Sem>(group);
-        ping_pong::<StdCount>(group);
-        ping_pong::<ParkingLotCount>(group);
-        ping_pong::<BareFlag>(group);
+        take_turns::<Event>(group);
+        take_turns::<Sem>(group);
+        take_turns::<StdCount>(group);
+        take_turns::<ParkingLotCount>(group);
+        take_turns::<BareFlag>(group);
     });
     suite.run();
 }

@@ -5,11 +5,12 @@
 
 mod common;
 
+use common::bodies::take_turns;
 use common::driver::{Group, Suite};
 use common::load::{together, with_company};
 use common::locks::Exclusive;
 use common::machine::pin;
-use common::peers::{BareFlag, Permits, PthreadMutex};
+use common::peers::{BareFlag, PthreadMutex};
 use std::sync::atomic::{AtomicBool, Ordering::Acquire, Ordering::Release};
 use std::sync::mpsc;
 use std::thread;
@@ -56,20 +57,6 @@ impl<T> WaitFor<T> for std::sync::OnceLock<T> {
             thread::yield_now();
         }
     }
-}
-
-/// Two threads that let each other go.
-fn permits<P: Permits>(group: &mut Group) {
-    group.timed(P::NAME, |turns| {
-        let turn = [P::none(), P::none()];
-        turn[0].release();
-        together(2, turns, |number, turns| {
-            for _ in 0..turns {
-                turn[number].acquire();
-                turn[1 - number].release();
-            }
-        })
-    });
 }
 
 /// From before the release to after the acquire of who has slept on it for a while.
@@ -128,9 +115,9 @@ fn main() {
             thread::park,
             |thread| thread.unpark(),
         );
-        permits::<threadbare::Semaphore>(group);
-        permits::<threadbare::Event>(group);
-        permits::<BareFlag>(group);
+        take_turns::<threadbare::Semaphore>(group);
+        take_turns::<threadbare::Event>(group);
+        take_turns::<BareFlag>(group);
         group.timed("crossbeam_utils Parker", |turns| {
             let parkers = [(); 2].map(|()| crossbeam_utils::sync::Parker::new());
             let unparkers = [0, 1].map(|number: usize| parkers[number].unparker().clone());

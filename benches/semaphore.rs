@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::bodies::take_turns;
 use common::driver::{Group, Suite};
 use common::load::{together, with_company};
 use common::peers::{BareFlag, ParkingLotCount, Permits, Sem, StdCount};
@@ -13,19 +14,6 @@ fn up_and_down<P: Permits>(group: &mut Group) {
     group.repeated(P::NAME, move || {
         black_box(&permits).release();
         black_box(&permits).acquire();
-    });
-}
-
-fn ping_pong<P: Permits>(group: &mut Group) {
-    group.timed(P::NAME, |turns| {
-        let permits = [P::none(), P::none()];
-        permits[0].release();
-        together(2, turns, |number, turns| {
-            for _ in 0..turns {
-                permits[number].acquire();
-                permits[1 - number].release();
-            }
-        })
     });
 }
 
@@ -99,11 +87,11 @@ fn main() {
         up_and_down::<ParkingLotCount>(group);
     });
     suite.group("turns of two threads", |group| {
-        ping_pong::<Semaphore>(group);
-        ping_pong::<Sem>(group);
-        ping_pong::<StdCount>(group);
-        ping_pong::<ParkingLotCount>(group);
-        ping_pong::<BareFlag>(group);
+        take_turns::<Semaphore>(group);
+        take_turns::<Sem>(group);
+        take_turns::<StdCount>(group);
+        take_turns::<ParkingLotCount>(group);
+        take_turns::<BareFlag>(group);
     });
     suite.group("2 permits for 4 threads", |group| {
         pool(group, "Semaphore", Semaphore::new(2));

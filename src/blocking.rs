@@ -28,6 +28,19 @@ pub(crate) fn within(
     Ok(block(Limit::until(clock::Deadline::after(timeout))).is_ok())
 }
 
+/// [`within`] for locks: with a `timeout` of zero, which is no wait, it is not `attempt` that counts, which
+/// lets threads go first that wait, but `try_acquire`.
+#[inline]
+pub(crate) fn lock_within(
+    timeout: Duration,
+    attempt: impl FnOnce() -> Result<bool, Error>,
+    try_acquire: impl FnOnce() -> bool,
+    block: impl FnOnce(Limit) -> Result<(), GaveUp>,
+) -> Result<bool, Error> {
+    let attempt = || Ok(attempt()? || (timeout.is_zero() && try_acquire()));
+    within(timeout, attempt, block)
+}
+
 /// `op_interruptible`: before `deadline` and the next signal; whether it succeeded.
 #[inline]
 pub(crate) fn interruptible(

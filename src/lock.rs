@@ -109,8 +109,8 @@ impl Lock {
     /// ```
     #[inline]
     pub fn acquire_timeout(&self, timeout: Duration) -> Result<bool, Error> {
-        let attempt = || Ok(self.raw.attempt() || (timeout.is_zero() && self.try_acquire()));
-        blocking::within(timeout, attempt, |limit| self.block(limit))
+        let (attempt, try_acquire) = (|| Ok(self.raw.attempt()), || self.raw.try_acquire());
+        blocking::lock_within(timeout, attempt, try_acquire, |limit| self.block(limit))
     }
 
     /// Takes the lock before `deadline`; whether it did. One attempt is made in any case.

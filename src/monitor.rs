@@ -168,8 +168,10 @@ impl<T: ?Sized> Monitor<T> {
     /// # Ok::<(), threadbare::Error>(())
     /// ```
     pub fn lock_timeout(&self, timeout: Duration) -> Result<Option<MonitorGuard<'_, T>>, Error> {
-        let attempt = || Ok(self.attempt()? || (timeout.is_zero() && self.lock.try_acquire_free()));
-        self.taken(|| blocking::within(timeout, attempt, |limit| self.block(limit)))
+        let (attempt, try_acquire) = (|| self.attempt(), || self.lock.try_acquire_free());
+        self.taken(|| {
+            blocking::lock_within(timeout, attempt, try_acquire, |limit| self.block(limit))
+        })
     }
 
     /// Takes the lock before `deadline`; `None` when the time is up. One attempt is made in any case.

@@ -232,7 +232,7 @@ unsafe impl lock_api::RawMutex for RawMutex {
 
     #[inline]
     unsafe fn unlock(&self) {
-        // SAFETY: the caller holds the lock, and borrows it until this has returned.
+        // SAFETY: the caller holds the lock, and its borrow keeps it there unless it is symmetric.
         unsafe { self.0.release() };
     }
 
@@ -387,8 +387,8 @@ impl<T: ?Sized> MutexExt for Mutex<T> {
 
     fn lock_timeout(&self, timeout: Duration) -> Result<Option<MutexGuard<'_, T>>, Error> {
         taken(self, |raw| {
-            let attempt = || Ok(raw.0.attempt() || (timeout.is_zero() && raw.try_lock()));
-            blocking::within(timeout, attempt, |limit| raw.block(limit))
+            let (attempt, try_acquire) = (|| Ok(raw.0.attempt()), || raw.try_lock());
+            blocking::lock_within(timeout, attempt, try_acquire, |limit| raw.block(limit))
         })
     }
 

@@ -137,6 +137,11 @@ mod real {
         compiler_fence(SeqCst);
     }
 
+    /// See [`membarrier::register`]; whether there will be a fence.
+    pub fn register_fence() -> bool {
+        membarrier::register().is_ok()
+    }
+
     /// See [`membarrier::fence_all`]; whether there was a fence.
     pub fn fence_all_threads() -> bool {
         membarrier::fence_all().is_ok()

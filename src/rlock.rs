@@ -118,10 +118,7 @@ impl RLock {
     #[inline]
     #[must_use = "the lock may not have been taken"]
     pub fn try_acquire(&self) -> bool {
-        match self.raw.try_acquire() {
-            Ok(acquired) => acquired,
-            Err(_) => too_deep(),
-        }
+        self.raw.try_acquire().unwrap_or_else(|_| too_deep())
     }
 
     /// Takes the lock within `timeout`; whether it did. Zero makes one attempt.
@@ -139,8 +136,8 @@ impl RLock {
     /// ```
     #[inline]
     pub fn acquire_timeout(&self, timeout: Duration) -> Result<bool, Error> {
-        let attempt = || Ok(self.attempt()? || (timeout.is_zero() && self.try_acquire()));
-        blocking::within(timeout, attempt, |limit| self.block(limit))
+        let (attempt, try_acquire) = (|| self.attempt(), || self.try_acquire());
+        blocking::lock_within(timeout, attempt, try_acquire, |limit| self.block(limit))
     }
 
     /// Takes the lock before `deadline`; whether it did. One attempt is made in any case.
@@ -214,10 +211,7 @@ impl RLock {
 
     #[inline]
     fn attempt_or_panic(&self) -> bool {
-        match self.raw.attempt() {
-            Ok(acquired) => acquired,
-            Err(_) => too_deep(),
-        }
+        self.raw.attempt().unwrap_or_else(|_| too_deep())
     }
 
     #[inline]

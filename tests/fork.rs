@@ -11,6 +11,7 @@ mod common;
 use common::forked::{self, in_child};
 use common::typed::{CondvarOn, Watched};
 use common::waiting::{Waits, inside, waiting};
+use common::witness::OnDrop;
 use common::{Acquire, LONG, SHORT, Tid, Worker, after, spawn, until, watchdog};
 use nix::libc;
 use std::mem::MaybeUninit;
@@ -290,16 +291,10 @@ fn fork_5_the_release_of_a_monitor_in_the_child_wakes_nobody_either() {
 /// Runs `fork` often, each time while two threads are somewhere in `hammer`.
 fn while_hammered(hammer: impl Fn() + Sync, fork: impl Fn()) {
     const FORKS: usize = 50;
-    /// Sets the flag, also on a panic: else that would wait for the two for ever.
-    struct AtTheEnd<'a>(&'a AtomicBool);
-    impl Drop for AtTheEnd<'_> {
-        fn drop(&mut self) {
-            self.0.store(true, Relaxed);
-        }
-    }
     let (over, rounds) = (AtomicBool::new(false), AtomicUsize::new(0));
     thread::scope(|s| {
-        let _over = AtTheEnd(&over);
+        // Also on a panic: else that would wait for the two for ever.
+        let _over = OnDrop(|| over.store(true, Relaxed));
         for _ in 0..2 {
             s.spawn(|| {
                 while !over.load(Relaxed) {

@@ -5,6 +5,7 @@ use super::driver::Group;
 use super::load::{Load, together};
 use super::locks::Exclusive;
 use super::machine::pin;
+use super::peers::Permits;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Release};
 use std::thread;
@@ -21,6 +22,20 @@ pub fn throughput<L: Exclusive>(group: &mut Group, load: Load) {
     group.measured(L::NAME, move |time| {
         let outcome = load.run::<L>(time, false);
         vec![("1/s", outcome.per_second), ("fairness", outcome.fairness)]
+    });
+}
+
+/// Two threads that let each other go, by one of these each.
+pub fn take_turns<P: Permits>(group: &mut Group) {
+    group.timed(P::NAME, |turns| {
+        let turn = [P::none(), P::none()];
+        turn[0].release();
+        together(2, turns, |number, turns| {
+            for _ in 0..turns {
+                turn[number].acquire();
+                turn[1 - number].release();
+            }
+        })
     });
 }
 

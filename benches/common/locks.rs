@@ -13,9 +13,8 @@ pub trait Exclusive: Send + Sync + 'static {
     fn with<R>(&self, body: impl FnOnce() -> R) -> R;
 }
 
-/// Objects with guards.
-macro_rules! guarded {
-    ($($name:literal $lock:ty: $new:expr, |$this:ident| $guard:expr;)*) => {$(
+macro_rules! exclusive {
+    ($name:literal $lock:ty: $new:expr, |$this:ident, $body:ident| $section:block) => {
         impl Exclusive for $lock {
             const NAME: &'static str = $name;
 
@@ -24,12 +23,21 @@ macro_rules! guarded {
             }
 
             #[inline]
-            fn with<R>(&self, body: impl FnOnce() -> R) -> R {
+            fn with<R>(&self, $body: impl FnOnce() -> R) -> R {
                 let $this = self;
-                let _guard = $guard;
-                body()
+                $section
             }
         }
+    };
+}
+
+/// Objects with guards.
+macro_rules! guarded {
+    ($($name:literal $lock:ty: $new:expr, |$this:ident| $guard:expr;)*) => {$(
+        exclusive! { $name $lock: $new, |$this, body| {
+            let _guard = $guard;
+            body()
+        } }
     )*};
 }
 
@@ -50,21 +58,12 @@ guarded! {
 /// Objects with an acquire and a release.
 macro_rules! paired {
     ($($name:literal $lock:ty: $new:expr, $acquire:ident, $release:ident;)*) => {$(
-        impl Exclusive for $lock {
-            const NAME: &'static str = $name;
-
-            fn new() -> Self {
-                $new
-            }
-
-            #[inline]
-            fn with<R>(&self, body: impl FnOnce() -> R) -> R {
-                self.$acquire();
-                let result = body();
-                let _ = self.$release();
-                result
-            }
-        }
+        exclusive! { $name $lock: $new, |this, body| {
+            this.$acquire();
+            let result = body();
+            let _ = this.$release();
+            result
+        } }
     )*};
 }
 

@@ -322,6 +322,11 @@ pub fn nanos() -> i64 {
 /// See `cpus`.
 pub fn yield_now() {}
 
+/// There always is the checker's fence for all threads.
+pub fn register_fence() -> bool {
+    true
+}
+
 /// Time stands still.
 pub fn coarse_tick() -> u32 {
     0

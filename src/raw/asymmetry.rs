@@ -17,7 +17,7 @@
 //! All Relaxed: whether a release is a plain store is between the threads that use the lock, and each
 //! lock has its own word for that. Nothing here is modelled but the fence.
 
-use crate::primitive::{coarse_tick, fence_all_threads, pass_time};
+use crate::primitive::{coarse_tick, fence_all_threads, pass_time, register_fence};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -115,7 +115,7 @@ fn set_up() {
     // The first look at the clock looks for the function, which is nothing for a release to do: it may
     // be one that the dynamic linker or an allocator is waiting for.
     coarse_tick();
-    let state = if cfg!(threadbare_model) || threadbare_sys::membarrier::register().is_ok() {
+    let state = if register_fence() {
         AVAILABLE
     } else {
         SWITCHED_OFF // so that nobody asks again
@@ -130,18 +130,14 @@ fn set_up() {
 /// them.
 pub fn set_wanted(is_wanted: bool) {
     if is_wanted {
-        set_up_again();
+        // It may have been refused, too: then that is asked again.
+        let _ = PROCESS
+            .state
+            .compare_exchange(SWITCHED_OFF, UNAVAILABLE, Relaxed, Relaxed);
+        prepare();
     } else {
         PROCESS.state.store(SWITCHED_OFF, Relaxed);
     }
-}
-
-fn set_up_again() {
-    let off = SWITCHED_OFF;
-    let _ = PROCESS
-        .state
-        .compare_exchange(off, UNAVAILABLE, Relaxed, Relaxed);
-    prepare();
 }
 
 /// Whether it is set up and wanted.

@@ -12,9 +12,9 @@
 //!   LOCKED | WAITERS     --release, wake one-->        UNLOCKED
 //!   LOCKED | WAITERS     --release, wake one, about once a millisecond--> RESERVED
 //! ```
-//! WAITERS or RESERVED beside another bit than in this diagram does not occur. WAITERS may be set for nobody (a needless wake). It is
-//! clear over a sleeper only while a wake is on its way to some thread that has slept; that thread
-//! takes the lock with WAITERS set or sets it again before it sleeps, because it cannot know
+//! Other words do not occur. WAITERS may be set for nobody (a needless wake). It is clear over a sleeper
+//! only while a wake is on its way to some thread that has slept, or for a moment at most while the lock
+//! is RESERVED (see below); that thread takes the lock with WAITERS set or sets it again before it sleeps, because it cannot know
 //! whether others sleep too. One that gives up after its wait consumed no wake, so it owes nobody
 //! one (LOCK-12).
 //!
@@ -30,6 +30,8 @@
 //! kernel whether anyone sleeps, by a requeue to where they sleep already, which counts them and leaves
 //! them in their order. After that RESERVED is stored as UNLOCKED is, and one is woken: nothing of the lock
 //! is touched afterwards.
+//!
+//! # Fork
 //!
 //! In the child of a fork the word is as it was (FORK-6). WAITERS may stand for threads that are not
 //! there, which costs a needless wake; a thread that comes to sleep announces itself all the same.

@@ -10,8 +10,9 @@
 //!   ASYMMETRIC                     --a waiter is counted; then it fences all threads-->  SYMMETRIC | 1
 //!   SYMMETRIC | n                  --a waiter is counted, or leaves-->  SYMMETRIC | n±1
 //! ```
-//! FOR_GOOD, set from the start or never, keeps it SYMMETRIC. A release looks whether the mode is ASYMMETRIC. If not, it is that of the `RawLock`: a
-//! compare-and-swap that finds WAITERS, and a wake. If it is,
+//! FOR_GOOD, set from the start or never, keeps it SYMMETRIC. A release looks whether the mode is
+//! ASYMMETRIC. If not, it is that of the `RawLock`: a compare-and-swap that finds WAITERS, and a wake. If it
+//! is,
 //!
 //! ```text
 //!   release:  store UNLOCKED | compiler fence | load the mode again; if not ASYMMETRIC: wake one
@@ -191,6 +192,7 @@ impl OwnedLock {
     /// How many threads are counted.
     #[cfg(any(test, threadbare_model))]
     pub fn counted(&self) -> u32 {
+        // Relaxed: for who knows that nobody changes it.
         (self.mode.load(Relaxed) & !FOR_GOOD) / ONE_WAITER
     }
 
@@ -227,14 +229,15 @@ impl OwnedLock {
     /// Frees the lock and lets one waiter go on.
     ///
     /// # Safety
-    /// The caller holds the lock, and keeps it from being freed until this has returned.
+    /// The caller holds the lock, and unless it is [`symmetric`](OwnedLock::symmetric) nobody frees it
+    /// before this has returned.
     #[inline]
     pub unsafe fn release(&self) {
         // Relaxed, here and below: see the module's proof.
         if self.mode.load(Relaxed) != ASYMMETRIC {
             return self.release_symmetric();
         }
-        // SAFETY: the caller holds the lock.
+        // SAFETY: the caller holds the lock, and the second look lets a waiter go on.
         unsafe { self.lock.store_free() };
         light_fence();
         if self.mode.load(Relaxed) != ASYMMETRIC {

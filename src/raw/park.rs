@@ -46,9 +46,7 @@ impl<'a> Limit<'a> {
             check: Some(check),
         }
     }
-}
 
-impl<'a> Limit<'a> {
     /// The same, but until `deadline`.
     pub const fn with_deadline(self, deadline: Deadline) -> Limit<'a> {
         Limit { deadline, ..self }

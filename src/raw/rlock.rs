@@ -302,7 +302,7 @@ impl RawRLock {
         unsafe { self.with_depth(|depth| *depth = 0) };
         // Relaxed: invariant 1.
         self.owner.store(NOBODY, Relaxed);
-        // SAFETY: called by the owner, which holds the lock.
+        // SAFETY: the owner holds the lock, and its borrow keeps it there unless it is symmetric.
         unsafe { self.lock.release() };
     }
 

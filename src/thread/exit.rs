@@ -82,14 +82,7 @@ fn arm() -> bool {
 
 extern "C" fn at_exit() {
     EXIT.with(|exit| exit.exiting = Some(thread_token()));
-    if let Some(record) = current::known() {
-        record.with(|state| state.is_leaving = true);
-        if !current::is_main(&record) {
-            // As its thread-locals have done, but for those of a program without shared libraries, for
-            // which `exit` leaves them out.
-            record.lifecycle.end();
-        }
-    }
+    note_leaving();
     // What called `exit` is still on the stack, but nothing returns or unwinds there any more.
     hooks::contain_nothing();
     shutdown();
@@ -326,13 +319,20 @@ pub fn exit_process(status: i32) -> ! {
     if exiting == Some(thread_token()) && hooks::is_contained() {
         super::exit(); // from a callback, back to `shutdown`
     }
+    note_leaving();
+    leave(status)
+}
+
+/// Marks the calling thread as one that ends the process: nobody waits for it. (Where `exit` has
+/// destroyed its thread-locals, they have marked its end; in a program without shared libraries it
+/// leaves them out.)
+fn note_leaving() {
     if let Some(record) = current::known() {
         record.with(|state| state.is_leaving = true);
         if !current::is_main(&record) {
             record.lifecycle.end();
         }
     }
-    leave(status)
 }
 
 impl Exit {
