@@ -6,7 +6,7 @@ mod child;
 mod common;
 
 use child::{Child, in_child};
-use common::{every, threads, until, watchdog};
+use common::{every, has_waiters, threads, until, watchdog};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use std::sync::Arc;
@@ -163,9 +163,7 @@ fn check_waiters_without_fence(errno: i32) {
         let mut held = mutex.lock();
         std::thread::scope(|s| {
             let waiter = s.spawn(|| *mutex.lock() += 1);
-            // SAFETY: it is only looked at.
-            let raw = unsafe { mutex.raw() };
-            until(|| format!("{raw:?}").contains("state: 3")); // locked, with waiters
+            until(|| has_waiters(mutex));
             *held += 1;
             drop(held);
             waiter.join().unwrap();

@@ -6,7 +6,7 @@ mod common;
 use common::{
     LONG, Rng, SHORT, TOO_LONG, check_destroyed_by_the_last_user, check_excludes,
     check_given_up_when_held, check_taken_when_free, check_taken_when_released,
-    check_too_large_is_refused, spawn, threads, until, watchdog,
+    check_too_large_is_refused, has_waiters, spawn, threads, until, watchdog,
 };
 use lock_api::{GetThreadId, RawMutex as _, RawMutexTimed};
 use std::cell::{Cell, RefCell};
@@ -210,16 +210,11 @@ fn mem_1_what_one_holder_wrote_the_next_one_reads() {
 #[test]
 fn lock_free_after_release_the_last_user_may_destroy_it() {
     let _watchdog = watchdog();
-    let waits = |mutex: &Mutex<()>| {
-        // SAFETY: nothing is released through it.
-        let raw = unsafe { mutex.raw() };
-        format!("{raw:?}").contains("state: 3") // locked, with waiters
-    };
     // SAFETY: locked by `held`, which has no guard left.
     let release = |mutex: &Mutex<()>| unsafe { mutex.force_unlock() };
     let take = |mutex: &Mutex<()>| drop(mutex.lock());
     let symmetric = || held_by(Mutex::from_raw(RawMutex::symmetric(), ()));
-    check_destroyed_by_the_last_user(3_000, symmetric, waits, release, take);
+    check_destroyed_by_the_last_user(3_000, symmetric, has_waiters, release, take);
 }
 
 #[test]

@@ -383,8 +383,13 @@ mod tests {
         };
         let lock = OwnedLock::new();
         let (begun, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let watched = std::time::Instant::now();
         let until = |number: &AtomicUsize, reached| {
             while number.load(Acquire) < reached {
+                if watched.elapsed().as_secs() > 300 {
+                    eprintln!("a wake was lost after {reached} rounds");
+                    std::process::abort(); // a panic would wait for the other thread
+                }
                 std::thread::yield_now();
             }
         };

@@ -146,6 +146,14 @@ mod tests {
     }
 
     #[test]
+    fn the_coarse_time_is_a_little_behind() {
+        // Ticks of 10 ms at most, and room for who is interrupted between the two.
+        let coarse = Deadline::now_coarse();
+        let now = Deadline::now();
+        assert!(coarse <= now && now < coarse.plus(Duration::from_secs(30)));
+    }
+
+    #[test]
     fn a_point_is_shown_in_seconds() {
         let point = Deadline {
             nanos: 3 * NANOS_PER_SEC + 70,

@@ -304,6 +304,12 @@ pub fn is_being_joined() -> bool {
     tids().any(|tid| futex_of(tid).is_some_and(|word| (record..record + RECORD).contains(&word)))
 }
 
+/// Whether the mutex is locked and a thread may sleep on it, of which it says nothing but by `Debug`.
+pub fn has_waiters<T: ?Sized>(mutex: &threadbare::Mutex<T>) -> bool {
+    // SAFETY: it is only looked at.
+    format!("{:?}", unsafe { mutex.raw() }).contains("state: 3")
+}
+
 /// Whether this kernel shows the system call in which a thread sleeps (proc_pid_syscall(5)). Under
 /// an emulator, which says so (`scripts/aarch64.sh`), it shows the host's.
 pub fn tells_futexes() -> bool {
