@@ -93,7 +93,8 @@ impl Lock {
         self.raw.try_acquire()
     }
 
-    /// Takes the lock within `timeout`; whether it did. Zero makes one attempt (LOCK-5).
+    /// Takes the lock within `timeout`; whether it did. Zero makes one attempt (LOCK-5). A lock that is
+    /// free but kept for waiters may be let go to them for a millisecond first ([Fairness](Lock#fairness)).
     ///
     /// # Errors
     /// [`Error::TimeoutTooLarge`] if `timeout` exceeds [`TIMEOUT_MAX`](crate::TIMEOUT_MAX), also

@@ -14,9 +14,9 @@
 //! ```
 //! Other words do not occur. WAITERS may be set for nobody (a needless wake). It is clear over a sleeper
 //! only while a wake is on its way to some thread that has slept, or for a moment at most while the lock
-//! is RESERVED (see below); that thread takes the lock with WAITERS set or sets it again before it sleeps, because it cannot know
-//! whether others sleep too. One that gives up after its wait consumed no wake, so it owes nobody
-//! one (LOCK-12).
+//! is RESERVED (see below); that thread takes the lock with WAITERS set or sets it again before it
+//! sleeps, because it cannot know whether others sleep too. One that gives up after its wait consumed no
+//! wake, so it owes nobody one (LOCK-12).
 //!
 //! # Fairness
 //!
