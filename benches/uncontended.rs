@@ -7,7 +7,7 @@ mod common;
 use common::bodies::pair;
 use common::driver::{Group, Suite};
 use common::load::with_company;
-use common::locks::{BareCas, BareSwap, Exclusive};
+use common::locks::{BareCas, BareOwned, BareSwap, Exclusive};
 use common::peers::{PthreadMutex, Sem};
 use std::hint::black_box;
 use threadbare::{BoundedSemaphore, Event, Lock, Monitor, Mutex, RLock, ReentrantMutex, Semaphore};
@@ -56,6 +56,7 @@ fn main() {
         again::<ReentrantMutex<()>>(group);
         again::<parking_lot::ReentrantMutex<()>>(group);
         again::<usync::ReentrantMutex<()>>(group);
+        again::<BareOwned>(group);
     });
 
     // Many locks, each used rarely: what they do to the caches counts too.

@@ -187,6 +187,7 @@ pub use crate::{
         setprofile_all_threads, settrace, settrace_all_threads, thread_profile, thread_trace,
     },
     process::{init, set_membarrier},
+    raw::spin::{SpinPolicy, set_spin_policy, spin_policy},
     rlock::RLock,
     semaphore::{BoundedSemaphore, Semaphore},
     thread::{

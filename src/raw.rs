@@ -24,7 +24,7 @@ pub mod renewal;
 pub mod renewed_lock;
 pub mod rlock;
 pub mod semaphore;
-mod spin;
+pub mod spin;
 pub mod token;
 pub mod values;
 pub mod waiters;

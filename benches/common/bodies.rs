@@ -19,7 +19,18 @@ pub fn pair<L: Exclusive>(group: &mut Group) {
 
 /// What several threads get done together.
 pub fn throughput<L: Exclusive>(group: &mut Group, load: Load) {
-    group.measured(L::NAME, move |time| {
+    throughput_after::<L>(group, L::NAME, load, || ());
+}
+
+/// The same, each time after something else.
+pub fn throughput_after<L: Exclusive>(
+    group: &mut Group,
+    name: &'static str,
+    load: Load,
+    prepare: impl Fn() + 'static,
+) {
+    group.measured(name, move |time| {
+        prepare();
         let outcome = load.run::<L>(time, false);
         vec![("1/s", outcome.per_second), ("fairness", outcome.fairness)]
     });

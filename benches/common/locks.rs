@@ -1,8 +1,11 @@
 //! Everything that keeps others out, behind one trait, so that one body runs over all.
 
 use super::peers::{PthreadMutex, Sem};
+use std::cell::Cell;
 use std::hint::spin_loop;
-use std::sync::atomic::{AtomicU32, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
+use std::sync::atomic::{
+    AtomicU32, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
+};
 
 /// Runs something while nobody else does.
 pub trait Exclusive: Send + Sync + 'static {
@@ -76,6 +79,7 @@ paired! {
     "sem_t" Sem: Sem::new(1), wait, post;
     "bare CAS and CAS" BareCas: BareCas::default(), acquire, release;
     "bare CAS and swap" BareSwap: BareSwap::default(), acquire, release;
+    "bare owner and depth" BareOwned: BareOwned::default(), acquire, release;
 }
 
 /// The least that a lock does which notices a release too many, and says who waits in its word.
@@ -111,5 +115,43 @@ impl BareSwap {
     #[inline]
     pub fn release(&self) -> bool {
         self.0.swap(0, Release) == 1
+    }
+}
+
+/// The least that a reentrant lock does for its owner, who takes it again: to see that it is the owner,
+/// and to count, both times.
+#[derive(Default)]
+pub struct BareOwned {
+    owner: AtomicU64,
+    depth: Cell<u32>,
+}
+
+// SAFETY: the depth is touched by the owner alone; the lock that would let only one thread become that is
+// left out, and only one thread of the bench ever uses it.
+unsafe impl Sync for BareOwned {}
+
+thread_local! {
+    static ME: Cell<u64> = const { Cell::new(1) };
+}
+
+impl BareOwned {
+    #[inline]
+    pub fn acquire(&self) {
+        // Relaxed, here and below: only the own value is recognized.
+        if self.owner.load(Relaxed) == ME.get() {
+            self.depth.set(self.depth.get() + 1);
+        } else {
+            self.owner.store(ME.get(), Relaxed);
+            self.depth.set(1);
+        }
+    }
+
+    #[inline]
+    pub fn release(&self) -> bool {
+        let is_mine = self.owner.load(Relaxed) == ME.get();
+        if is_mine {
+            self.depth.set(self.depth.get() - 1);
+        }
+        is_mine
     }
 }

@@ -16,13 +16,13 @@
 
 use crate::primitive::{cpus, nanos, pause, yield_now};
 use crate::raw::park::Limit;
-use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
 /// Pauses (`PAUSE`, `ISB`) before the first yield: about 1.5 µs.
-const PAUSES: u32 = 60;
+const PAUSES: u16 = 60;
 
 /// Calls of `sched_yield` before sleep.
-const YIELDS: u32 = 7;
+const YIELDS: u16 = 7;
 
 /// The most CPUs with which a thread yields although others sleep already.
 const FEW_CPUS: u32 = 4;
@@ -33,6 +33,98 @@ const LONG_YIELD: i64 = 4_000_000;
 /// Nanoseconds for which the process then does without yields: they may cost it one long yield a
 /// second.
 const BUSY_FOR: i64 = 1_000_000_000;
+
+/// How long a thread looks again before it sleeps: see [`set_spin_policy`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpinPolicy {
+    /// How often it pauses first, for a thread that runs on another CPU and is about to be done. A pause is
+    /// `PAUSE` on x86_64, which takes about 10 cycles or, in newer CPUs, 40 to 140; `ISB` on aarch64.
+    pub pauses: u16,
+    /// How often it yields then, for a thread that waits for this CPU: `sched_yield`, which lasts as long as
+    /// another thread runs meanwhile. It does not yield if the wait has a deadline or listens to signals,
+    /// nor for a second after a yield that took longer than 4 ms.
+    pub yields: u16,
+    /// Whether it yields although others sleep already that have come before. It never pauses then.
+    pub yields_behind_sleepers: bool,
+}
+
+impl SpinPolicy {
+    /// To sleep at once.
+    pub const NONE: SpinPolicy = SpinPolicy {
+        pauses: 0,
+        yields: 0,
+        yields_behind_sleepers: false,
+    };
+
+    fn for_cpus(cpus: u32) -> SpinPolicy {
+        SpinPolicy {
+            // On one CPU nobody else runs meanwhile.
+            pauses: if cpus == 1 { 0 } else { PAUSES },
+            yields: YIELDS,
+            yields_behind_sleepers: cpus <= FEW_CPUS,
+        }
+    }
+
+    fn pack(self) -> u64 {
+        let crowd = u64::from(self.yields_behind_sleepers) << 32;
+        IS_SET | crowd | u64::from(self.yields) << 16 | u64::from(self.pauses)
+    }
+
+    fn unpack(packed: u64) -> SpinPolicy {
+        SpinPolicy {
+            pauses: packed as u16,
+            yields: (packed >> 16) as u16,
+            yields_behind_sleepers: packed >> 32 & 1 != 0,
+        }
+    }
+}
+
+/// What is right for as many CPUs as the process may use when this is first asked: 60 pauses (none on a
+/// single CPU) and 7 yields, behind sleepers too if there are at most 4 CPUs.
+impl Default for SpinPolicy {
+    fn default() -> SpinPolicy {
+        SpinPolicy::for_cpus(cpus())
+    }
+}
+
+/// The bit of [`POLICY`] that is set in each policy.
+const IS_SET: u64 = 1 << 33;
+
+/// A [`SpinPolicy`], packed; 0 before the first one is set.
+static POLICY: AtomicU64 = AtomicU64::new(0);
+
+/// Sets how long the threads of this process look again, for what they wait for, before they sleep. It
+/// holds for all objects of this crate, and waits that begin later.
+///
+/// Sleeping and being woken costs two system calls and the wake-up of a CPU, tens of microseconds; to
+/// look again costs processor time that others might use. The default was measured with 2 CPUs.
+///
+/// ```
+/// use threadbare::{SpinPolicy, set_spin_policy, spin_policy};
+///
+/// // On a machine with many CPUs, all busy:
+/// set_spin_policy(SpinPolicy { yields: 0, ..SpinPolicy::default() });
+/// assert_eq!(spin_policy().yields, 0);
+/// ```
+pub fn set_spin_policy(policy: SpinPolicy) {
+    // Relaxed, here and below: a value that stands for itself.
+    POLICY.store(policy.pack(), Relaxed);
+}
+
+/// How long threads look again before they sleep: what [`set_spin_policy`] said last, or the default.
+///
+/// ```
+/// use threadbare::{SpinPolicy, spin_policy};
+///
+/// assert_eq!(spin_policy(), SpinPolicy::default());
+/// ```
+#[must_use]
+pub fn spin_policy() -> SpinPolicy {
+    match POLICY.load(Relaxed) {
+        0 => SpinPolicy::default(),
+        packed => SpinPolicy::unpack(packed),
+    }
+}
 
 static MACHINE: Machine = Machine {
     busy_until: AtomicI64::new(0),
@@ -62,40 +154,31 @@ impl Machine {
     }
 }
 
-/// One thread's budget of looking again.
-pub struct Spin {
-    turns: u32,
-    /// The turns after which the budget is used up.
-    end: u32,
-}
+/// What is left of one thread's budget of looking again.
+pub struct Spin(SpinPolicy);
 
 impl Spin {
-    /// Pauses, then yields if `limit` allows. With one CPU pauses are useless, so it only yields.
+    /// Pauses, then yields if `limit` allows.
     pub fn new(limit: Limit) -> Spin {
-        let turns = if cpus() == 1 { PAUSES } else { 0 };
-        Spin {
-            turns,
-            end: Spin::end(limit),
-        }
+        Spin::with(spin_policy(), limit)
     }
 
     /// Only yields, if `limit` allows: for waits that end by what another thread first has to get a
     /// CPU for.
     pub fn yielding(limit: Limit) -> Spin {
-        Spin {
-            turns: PAUSES,
-            end: Spin::end(limit),
-        }
+        let policy = SpinPolicy {
+            pauses: 0,
+            ..spin_policy()
+        };
+        Spin::with(policy, limit)
     }
 
-    fn end(limit: Limit) -> u32 {
+    fn with(mut policy: SpinPolicy, limit: Limit) -> Spin {
         let patient = limit.deadline.is_never() && !limit.interruptible;
-        let yields = if patient && !MACHINE.is_busy(nanos) {
-            YIELDS
-        } else {
-            0
-        };
-        PAUSES + yields
+        if !patient || MACHINE.is_busy(nanos) {
+            policy.yields = 0;
+        }
+        Spin(policy)
     }
 
     /// Passes some time, unless the budget is used up: then `false`, and the thread is to sleep.
@@ -105,25 +188,26 @@ impl Spin {
         if cfg!(threadbare_model) {
             return false; // a spin is a wait that needs no wake: it would hide lost ones
         }
+        let Spin(left) = self;
         if crowded {
-            if cpus() > FEW_CPUS {
+            if !left.yields_behind_sleepers {
                 return false;
             }
-            self.turns = self.turns.max(PAUSES);
+            left.pauses = 0;
         }
-        if self.turns >= self.end {
-            return false;
-        }
-        if self.turns < PAUSES {
+        if left.pauses > 0 {
+            left.pauses -= 1;
             pause();
-        } else {
+        } else if left.yields > 0 {
+            left.yields -= 1;
             let before = nanos();
             yield_now();
             if MACHINE.learn(before, nanos()) {
-                self.end = self.turns;
+                left.yields = 0;
             }
+        } else {
+            return false;
         }
-        self.turns += 1;
         true
     }
 }
@@ -139,15 +223,50 @@ mod tests {
     #[test]
     fn the_budget_ends() {
         // Fewer if the machine is busy meanwhile.
-        let pauses = if cpus() == 1 { 0 } else { PAUSES };
+        let policy = spin_policy();
+        let (pauses, yields) = (u32::from(policy.pauses), u32::from(policy.yields));
         let all = turns(Spin::new(Limit::NONE), false);
-        assert!((pauses..=pauses + YIELDS).contains(&all));
-        assert!(turns(Spin::yielding(Limit::NONE), false) <= YIELDS);
+        assert!((pauses..=pauses + yields).contains(&all));
+        assert!(turns(Spin::yielding(Limit::NONE), false) <= yields);
+    }
+
+    #[test]
+    fn what_is_right_depends_on_the_number_of_cpus() {
+        let [one, two, many] = [1, 2, 64].map(SpinPolicy::for_cpus);
+        assert_eq!((one.pauses, two.pauses, many.pauses), (0, PAUSES, PAUSES));
+        assert!(
+            [one, two, many]
+                .iter()
+                .all(|policy| policy.yields == YIELDS)
+        );
+        assert!(one.yields_behind_sleepers && two.yields_behind_sleepers);
+        assert!(!many.yields_behind_sleepers);
+    }
+
+    #[test]
+    fn a_policy_is_kept_as_it_was_given() {
+        for policy in [
+            SpinPolicy::NONE,
+            SpinPolicy::default(),
+            SpinPolicy {
+                pauses: u16::MAX,
+                yields: 0,
+                yields_behind_sleepers: true,
+            },
+            SpinPolicy {
+                pauses: 0,
+                yields: u16::MAX,
+                yields_behind_sleepers: false,
+            },
+        ] {
+            assert_ne!(policy.pack(), 0);
+            assert_eq!(SpinPolicy::unpack(policy.pack()), policy);
+        }
     }
 
     #[test]
     fn who_has_a_deadline_or_listens_to_signals_does_not_yield() {
-        let pauses = if cpus() == 1 { 0 } else { PAUSES };
+        let pauses = u32::from(spin_policy().pauses);
         let deadline = crate::primitive::Deadline::after(std::time::Duration::from_secs(1));
         for limit in [
             Limit::until(deadline),
@@ -161,8 +280,15 @@ mod tests {
 
     #[test]
     fn in_a_crowd_nobody_pauses() {
-        let yields = if cpus() > FEW_CPUS { 0 } else { YIELDS };
-        assert!(turns(Spin::new(Limit::NONE), true) <= yields);
+        for yields_behind_sleepers in [false, true] {
+            let policy = SpinPolicy {
+                pauses: 10,
+                yields: 3,
+                yields_behind_sleepers,
+            };
+            let most = if yields_behind_sleepers { 3 } else { 0 };
+            assert!(turns(Spin::with(policy, Limit::NONE), true) <= most);
+        }
     }
 
     #[test]
