@@ -4,8 +4,10 @@
 //! a NUL byte.
 
 use crate::Errno;
-use rustix::fs::{Mode, OFlags};
+use std::ffi::OsStr;
 use std::fmt::Write;
+use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
 
 /// The most bytes of a name (`TASK_COMM_LEN` less the NUL at the end).
 pub const MAX_LEN: usize = 15;
@@ -31,8 +33,11 @@ pub fn set(thread: u32, name: &str) -> Result<(), Errno> {
     let mut path = Text::<48>::new();
     // It fits: 27 bytes and a number of at most 10 digits.
     let _ = write!(path, "/proc/self/task/{thread}/comm");
-    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-    let file = rustix::fs::open(path.as_c_str(), flags, Mode::empty())?;
+    let path = OsStr::from_bytes(path.as_c_str().to_bytes());
+    // std's, which does not allocate for so short a path: rustix's `fs` takes as long to build as the
+    // rest of it.
+    let opened = File::options().write(true).open(path);
+    let file = opened.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::INVAL))?;
     rustix::io::write(&file, cut(name).as_bytes()).map(drop)
 }
 
