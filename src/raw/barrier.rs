@@ -517,7 +517,7 @@ impl RawBarrier {
 
     /// Looks again for a while; returns the state seen last.
     fn spin(&self, limit: Limit, over: impl Fn(u64) -> bool) -> u64 {
-        let mut spin = Spin::new(limit);
+        let mut spin = Spin::for_all_of(self.parties, limit);
         loop {
             let state = self.state.load(Acquire);
             if over(state) || !spin.turn(state & SLEEPERS != 0) {
