@@ -6,7 +6,7 @@
 mod common;
 
 use common::bodies::{ping_pong, rounds};
-use common::conditions::{OnPthread, OnRLock};
+use common::conditions::{BareBroadcast, OnPthread, OnRLock};
 use common::driver::{Group, Suite};
 use common::load::with_company;
 use common::peers::PthreadCond;
@@ -64,8 +64,12 @@ fn main() {
         ping_pong::<OnPthread>(group);
     });
     suite.group("notify(4) of 8", |group| all_of(group, 8, 4));
-    suite.group("notify_all of 8", |group| all_of(group, 8, 8));
-    suite.group("notify_all of 64", |group| all_of(group, 64, 64));
+    for (name, threads) in [("notify_all of 8", 8), ("notify_all of 64", 64)] {
+        suite.group(name, |group| {
+            all_of(group, threads, threads);
+            rounds::<BareBroadcast>(group, threads, threads);
+        });
+    }
     suite.run();
 }
 

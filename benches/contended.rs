@@ -36,18 +36,15 @@ fn main() {
                     inside,
                     think,
                 };
-                suite.group(
-                    format!("threads {threads}, inside {inside} ns, between {think} ns"),
-                    |group| {
-                        throughput::<threadbare::Mutex<()>>(group, load);
-                        throughput::<threadbare::Lock>(group, load);
-                        throughput::<threadbare::RLock>(group, load);
-                        throughput::<std::sync::Mutex<()>>(group, load);
-                        throughput::<parking_lot::Mutex<()>>(group, load);
-                        throughput::<usync::Mutex<()>>(group, load);
-                        throughput::<PthreadMutex>(group, load);
-                    },
-                );
+                suite.group(load.name(), |group| {
+                    throughput::<threadbare::Mutex<()>>(group, load);
+                    throughput::<threadbare::Lock>(group, load);
+                    throughput::<threadbare::RLock>(group, load);
+                    throughput::<std::sync::Mutex<()>>(group, load);
+                    throughput::<parking_lot::Mutex<()>>(group, load);
+                    throughput::<usync::Mutex<()>>(group, load);
+                    throughput::<PthreadMutex>(group, load);
+                });
             }
         }
     }

@@ -68,21 +68,13 @@ fn main() {
     with_company();
     let mut suite = Suite::from_args("latency");
     for load in LOADS {
-        let Load {
-            threads,
-            inside,
-            think,
-        } = load;
-        suite.group(
-            format!("threads {threads}, inside {inside} ns, between {think} ns"),
-            |group| {
-                // What is asserted of the worst wait is asserted for more threads than two.
-                group.factor(if threads == 2 { 0.2 } else { 1.0 });
-                contender::<threadbare::Mutex<()>>(group, load);
-                contender::<std::sync::Mutex<()>>(group, load);
-                contender::<parking_lot::Mutex<()>>(group, load);
-            },
-        );
+        suite.group(load.name(), |group| {
+            // What is asserted of the worst wait is asserted for more threads than two.
+            group.factor(if load.threads == 2 { 0.2 } else { 1.0 });
+            contender::<threadbare::Mutex<()>>(group, load);
+            contender::<std::sync::Mutex<()>>(group, load);
+            contender::<parking_lot::Mutex<()>>(group, load);
+        });
     }
     suite.run();
 }

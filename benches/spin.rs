@@ -8,17 +8,10 @@ use common::driver::Suite;
 use common::load::{Load, with_company};
 use threadbare::{SpinPolicy, set_spin_policy};
 
-/// Threads, nanoseconds inside and between: those of `contended` in which policies differ.
-const LOADS: [(usize, u64, u64); 8] = [
-    (2, 0, 0),
-    (2, 50, 0),
-    (2, 500, 500),
-    (2, 5_000, 5_000),
-    (8, 50, 0),
-    (8, 500, 500),
-    (8, 5_000, 5_000),
-    (32, 5_000, 5_000),
-];
+const THREADS: [usize; 4] = [2, 4, 8, 32];
+
+/// Nanoseconds.
+const INSIDE: [u64; 4] = [0, 50, 500, 5_000];
 
 const fn policy(pauses: u16, yields: u16, yields_behind_sleepers: bool) -> SpinPolicy {
     SpinPolicy {
@@ -29,41 +22,49 @@ const fn policy(pauses: u16, yields: u16, yields_behind_sleepers: bool) -> SpinP
 }
 
 const POLICIES: [(&str, SpinPolicy); 10] = [
-    ("60 pauses, 7 yields", policy(60, 7, true)),
+    ("300 pauses, 7 yields", policy(300, 7, true)),
     ("none", SpinPolicy::NONE),
-    ("100 pauses", policy(100, 0, false)),
+    ("300 pauses", policy(300, 0, false)),
     ("7 yields", policy(0, 7, true)),
-    ("20 pauses, 7 yields", policy(20, 7, true)),
-    ("200 pauses, 7 yields", policy(200, 7, true)),
-    ("1000 pauses, 7 yields", policy(1000, 7, true)),
-    ("60 pauses, 2 yields", policy(60, 2, true)),
-    ("60 pauses, 20 yields", policy(60, 20, true)),
+    ("60 pauses, 7 yields", policy(60, 7, true)),
+    ("150 pauses, 7 yields", policy(150, 7, true)),
+    ("600 pauses, 7 yields", policy(600, 7, true)),
+    ("300 pauses, 2 yields", policy(300, 2, true)),
+    ("300 pauses, 20 yields", policy(300, 20, true)),
     (
-        "60 pauses, 7 yields, not behind sleepers",
-        policy(60, 7, false),
+        "300 pauses, 7 yields, not behind sleepers",
+        policy(300, 7, false),
     ),
 ];
 
 fn main() {
     with_company();
     let mut suite = Suite::from_args("spin");
-    for (threads, inside, think) in LOADS {
-        let load = Load {
-            threads,
-            inside,
-            think,
+    let loads = THREADS.into_iter().flat_map(|threads| {
+        let of_inside = move |inside| {
+            let thinks = if inside == 0 {
+                vec![0]
+            } else {
+                vec![0, inside]
+            };
+            thinks.into_iter().map(move |think| Load {
+                threads,
+                inside,
+                think,
+            })
         };
-        suite.group(
-            format!("threads {threads}, inside {inside} ns, between {think} ns"),
-            |group| {
-                for (name, policy) in POLICIES {
-                    throughput_after::<threadbare::Mutex<()>>(group, name, load, move || {
-                        set_spin_policy(policy);
-                    });
-                }
-                throughput::<std::sync::Mutex<()>>(group, load);
-            },
-        );
+        INSIDE.into_iter().flat_map(of_inside)
+    });
+    for load in loads {
+        suite.group(load.name(), |group| {
+            for (name, policy) in POLICIES {
+                throughput_after::<threadbare::Mutex<()>>(group, name, load, move || {
+                    set_spin_policy(policy);
+                });
+            }
+            throughput::<std::sync::Mutex<()>>(group, load);
+            throughput::<parking_lot::Mutex<()>>(group, load);
+        });
     }
     suite.run();
 }

@@ -82,10 +82,12 @@ pub fn rounds<C: Waiting>(group: &mut Group, threads: usize, woken: usize) {
                             waits.fetch_add(1, Release);
                             main.unpark();
                         };
-                        // The number says how many may go.
+                        // The number says how many may go. Who has gone waits again first, or one
+                        // thread might go for all.
+                        let mut has_waited = false;
                         condition.wait(
                             arrive,
-                            |state| state.number > 0,
+                            |state| std::mem::replace(&mut has_waited, true) && state.number > 0,
                             |state| {
                                 state.number -= 1;
                                 ended = state.waiting == usize::MAX;

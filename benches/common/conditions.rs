@@ -2,6 +2,10 @@
 
 use super::peers::{PthreadCond, PthreadMutex};
 use std::cell::UnsafeCell;
+use std::sync::atomic::{
+    AtomicU32, AtomicUsize, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
+};
+use threadbare_sys::futex;
 
 /// Data under a lock, with a condition to wait on.
 pub trait Waiting: Send + Sync + 'static {
@@ -195,5 +199,49 @@ impl<W, R: Fn()> std::ops::DerefMut for Held<'_, W, R> {
 impl<W, R: Fn()> Drop for Held<'_, W, R> {
     fn drop(&mut self) {
         (self.release)();
+    }
+}
+
+/// The least that waking all can cost: one word that all sleep on, and no lock. The state is not shared:
+/// each who is woken is told that it may go.
+#[derive(Default)]
+pub struct BareBroadcast {
+    round: AtomicU32,
+    /// The notifier's.
+    state: std::sync::Mutex<State>,
+    /// Of the state.
+    waiting: AtomicUsize,
+}
+
+impl Waiting for BareBroadcast {
+    const NAME: &'static str = "bare futex, no lock";
+
+    fn new() -> Self {
+        BareBroadcast::default()
+    }
+
+    fn change(&self, _: Wake, change: impl FnOnce(&mut State)) {
+        let mut state = self.state.lock().unwrap();
+        change(&mut state);
+        self.waiting.store(state.waiting, Relaxed);
+        // Release: pairs with the Acquire of who is woken.
+        self.round.fetch_add(1, Release);
+        futex::wake(&raw const self.round, u32::MAX);
+    }
+
+    fn wait(
+        &self,
+        before: impl FnOnce(&mut State),
+        _: impl FnMut(&mut State) -> bool,
+        after: impl FnOnce(&mut State),
+    ) {
+        // Acquire: as said in `change`.
+        let round = self.round.load(Acquire);
+        before(&mut State::default());
+        while self.round.load(Acquire) == round {
+            let _ = futex::wait(&self.round, round, None); // the word says whether it may go
+        }
+        let waiting = self.waiting.load(Relaxed);
+        after(&mut State { number: 1, waiting });
     }
 }

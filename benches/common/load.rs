@@ -36,35 +36,56 @@ pub struct Outcome {
     pub waits: Histogram,
 }
 
-/// Memory that only the holder of the lock touches, as the data of a real program would be.
-struct Protected(UnsafeCell<u64>);
+/// A lock and memory that only its holder touches, as the data of a real program would be: side by side,
+/// and with nothing else in their cache lines (of which CPUs fetch two at a time), whatever their size.
+#[repr(C, align(128))]
+struct Shared<L> {
+    lock: L,
+    protected: UnsafeCell<u64>,
+}
 
-// SAFETY: touched under the lock alone.
-unsafe impl Sync for Protected {}
+// SAFETY: what is protected is touched under the lock alone.
+unsafe impl<L: Sync> Sync for Shared<L> {}
+
+/// What has a pair of cache lines for itself.
+#[repr(align(128))]
+struct Alone<T>(T);
 
 impl Load {
+    /// What a group of it is called; the report reads the numbers.
+    pub fn name(self) -> String {
+        let Load {
+            threads,
+            inside,
+            think,
+        } = self;
+        format!("threads {threads}, inside {inside} ns, between {think} ns")
+    }
+
     /// Runs for `time` over a new `L`, taking the time of each acquire if `timed`.
     pub fn run<L: Exclusive>(self, time: Duration, timed: bool) -> Outcome {
         let (inside, think) = (Work::of(self.inside), Work::of(self.think));
-        let lock = L::new();
-        let protected = Protected(UnsafeCell::new(0));
-        let end = AtomicBool::new(false);
+        let shared = Shared {
+            lock: L::new(),
+            protected: UnsafeCell::new(0),
+        };
+        let end = Alone(AtomicBool::new(false));
         let gate = Barrier::new(self.threads + 1);
         let body = |number: usize| {
             pin(number);
             let mut random = Random::new(number as u64);
             let (mut turns, mut waits) = (0, Histogram::default());
-            let protected = &protected; // all of it: it is the type that may be shared
+            let (shared, end) = (&shared, &end.0); // all of it: it is the type that may be shared
             gate.wait();
             let begun = Instant::now();
             loop {
                 let before = timed.then(Instant::now);
-                lock.with(|| {
+                shared.lock.with(|| {
                     if let Some(before) = before {
                         waits.add(before.elapsed());
                     }
                     // SAFETY: under the lock.
-                    unsafe { *protected.0.get() += 1 };
+                    unsafe { *shared.protected.get() += 1 };
                     inside.work();
                 });
                 think.scaled(&mut random).work();
@@ -83,7 +104,7 @@ impl Load {
             let threads: Vec<_> = (0..self.threads).map(start).collect();
             gate.wait(); // or the time is over before they begin
             thread::sleep(time);
-            end.store(true, Relaxed);
+            end.0.store(true, Relaxed);
             let join =
                 |thread: thread::ScopedJoinHandle<'_, Share>| thread.join().expect("a share");
             threads.into_iter().map(join).collect::<Vec<_>>()
@@ -92,7 +113,7 @@ impl Load {
         let turns: u64 = shares.iter().map(|share| share.turns).sum();
         assert_eq!(
             turns,
-            protected.0.into_inner(),
+            shared.protected.into_inner(),
             "two threads were inside at once"
         );
         let slowest = shares.iter().map(|share| share.turns).min().unwrap_or(0);
