@@ -28,11 +28,12 @@ macro_rules! const_unless_modelled {
 pub(crate) use const_unless_modelled;
 
 /// How a futex wait ended; the words are `threadbare_sys`'s.
-pub use threadbare_sys::futex::Outcome;
+pub use threadbare_sys::futex::{ALL_RANKS, Outcome};
 
 #[cfg(not(threadbare_model))]
 mod real {
     pub(crate) use crate::thread::need_fork_handlers;
+    use std::num::NonZeroU32;
     use std::ptr;
     use std::sync::atomic::Ordering::{Relaxed, Release, SeqCst};
     use std::sync::atomic::compiler_fence;
@@ -78,14 +79,24 @@ mod real {
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Address(*const AtomicU32);
 
-    /// See [`futex::wait`].
-    pub fn futex_wait(word: &impl Word, expected: u32, deadline: Option<Deadline>) -> Outcome {
-        futex::wait(word.futex(), expected, deadline)
+    /// See [`futex::wait_ranked`].
+    pub fn futex_wait(
+        word: &impl Word,
+        expected: u32,
+        deadline: Option<Deadline>,
+        ranks: NonZeroU32,
+    ) -> Outcome {
+        futex::wait_ranked(word.futex(), expected, deadline, ranks)
     }
 
     /// See [`futex::wake`].
     pub fn futex_wake(word: Address, count: u32) -> usize {
         futex::wake(word.0, count)
+    }
+
+    /// See [`futex::wake_ranked`].
+    pub fn futex_wake_ranked(word: Address, count: u32, ranks: NonZeroU32) -> usize {
+        futex::wake_ranked(word.0, count, ranks)
     }
 
     /// See [`futex::requeue`].

@@ -46,6 +46,7 @@ use library::sync::Mutex;
 use library::thread::{self, Thread};
 use std::cell::Cell;
 use std::collections::VecDeque;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
@@ -145,6 +146,7 @@ impl Address {
 struct Sleeper {
     /// The address of the word it sleeps on.
     word: AtomicUsize,
+    ranks: NonZeroU32,
     /// Set when a wake has picked the thread.
     woken: AtomicBool,
     thread: Thread,
@@ -188,9 +190,15 @@ impl Budget {
 }
 
 /// `FUTEX_WAIT_BITSET`.
-pub fn futex_wait(word: &impl Word, expected: u32, deadline: Option<Deadline>) -> Outcome {
+pub fn futex_wait(
+    word: &impl Word,
+    expected: u32,
+    deadline: Option<Deadline>,
+    ranks: NonZeroU32,
+) -> Outcome {
     let me = Arc::new(Sleeper {
         word: AtomicUsize::new(word.address().0),
+        ranks,
         woken: AtomicBool::new(false),
         thread: thread::current(),
     });
@@ -224,10 +232,16 @@ pub fn futex_wait(word: &impl Word, expected: u32, deadline: Option<Deadline>) -
 
 /// `FUTEX_WAKE`.
 pub fn futex_wake(word: Address, count: u32) -> usize {
+    futex_wake_ranked(word, count, NonZeroU32::MAX)
+}
+
+/// `FUTEX_WAKE_BITSET`.
+pub fn futex_wake_ranked(word: Address, count: u32, ranks: NonZeroU32) -> usize {
     let mut picked = Vec::new();
     let mut bucket = BUCKET.lock().unwrap();
     bucket.retain(|sleeper| {
-        let pick = sleeper.sleeps_on(word) && picked.len() < count as usize;
+        let is_meant = sleeper.sleeps_on(word) && sleeper.ranks.get() & ranks.get() != 0;
+        let pick = is_meant && picked.len() < count as usize;
         if pick {
             sleeper.woken.store(true, Relaxed);
             picked.push(sleeper.clone());

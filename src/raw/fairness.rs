@@ -4,10 +4,15 @@
 //! is woken for each release costs several times what most sections last. But so a waiter may starve. Once
 //! in [`EVERY`] is often enough for that, and too seldom to be felt.
 //!
-//! The times lie in a table beside the locks, by the address, so that a lock is one word. Two locks that
+//! The lock is kept for one of those who have waited longest. Other releases wake who lies first in the
+//! kernel's queue, and mostly in vain: then that thread lies last. So a waiter tells the kernel how long it
+//! has waited, as a bit for which can be asked (`FUTEX_WAKE_BITSET`).
+//!
+//! The times of releases lie in a table beside the locks, by the address, so that a lock is one word. Two locks that
 //! share a place share the times: then each is kept more seldom.
 
-use crate::primitive::{Address, nanos, reserves};
+use crate::primitive::{Address, futex_wake, futex_wake_ranked, nanos, reserves};
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// The unit of the times, as a power of two of nanoseconds: about a quarter of a millisecond.
@@ -21,10 +26,60 @@ const PLACES: u32 = 10;
 
 static LAST: [AtomicU32; 1 << PLACES] = [const { AtomicU32::new(0) }; 1 << PLACES];
 
-/// Looks at the clock for the first time, if need be, on behalf of releases to come: they are made where
-/// the dynamic linker, in which the function may have to be looked for, cannot be called.
-pub fn prepare() {
-    let _ = nanos();
+/// Ranks of waiters, by how long they have waited: 0 for less than a millisecond, each next for twice as
+/// long, the last for more than a quarter of a second. (In models 1 for who sleeps again, 0 else.)
+const RANKS: u32 = if cfg!(threadbare_model) { 2 } else { 10 };
+
+/// Nanoseconds of a millisecond, as a power of two.
+const MILLISECOND: u32 = 20;
+
+/// Since when a thread waits.
+pub struct Since {
+    began: i64,
+}
+
+impl Since {
+    /// Begins to wait. The look at the clock is also for releases to come: they are made where the dynamic
+    /// linker, in which the function may have to be looked for first, cannot be called.
+    pub fn now() -> Since {
+        Since { began: nanos() }
+    }
+
+    /// The rank in which to sleep now, as the futex's bit.
+    pub fn rank(&mut self) -> NonZeroU32 {
+        let waited = if cfg!(threadbare_model) {
+            self.began += 1 << MILLISECOND; // by sleeps
+            self.began - (1 << MILLISECOND)
+        } else {
+            nanos() - self.began
+        };
+        bit(rank_after(waited))
+    }
+}
+
+/// The rank of who has waited for so many nanoseconds.
+fn rank_after(waited: i64) -> u32 {
+    let milliseconds = u64::try_from(waited >> MILLISECOND).unwrap_or(0);
+    let rank = milliseconds
+        .checked_ilog2()
+        .map_or(0, |doubled| doubled + 1);
+    rank.min(RANKS - 1)
+}
+
+const fn bit(rank: u32) -> NonZeroU32 {
+    NonZeroU32::new(1 << rank).expect("a bit")
+}
+
+/// The rank of newcomers.
+pub const NEWCOMER: NonZeroU32 = bit(0);
+
+/// Wakes one of those who have waited longest, by their ranks. A waiter that is woken in vain sleeps
+/// again behind all others, so their order says little.
+pub fn wake_longest(word: Address) {
+    let is_woken = |rank| futex_wake_ranked(word, 1, bit(rank)) > 0;
+    if !(1..RANKS).rev().any(is_woken) {
+        futex_wake(word, 1);
+    }
 }
 
 /// Whether the lock whose word is at `address`, and has waiters, is to be kept for one of them now: if that
@@ -60,7 +115,8 @@ fn place(address: Address) -> usize {
 #[cfg(all(test, not(threadbare_model)))]
 mod tests {
     use super::*;
-    use crate::primitive::Word;
+    use crate::primitive::{Word, futex_requeue, yield_now};
+    use crate::raw::park::{Limit, park_ranked};
 
     #[test]
     fn lock_11_a_lock_is_kept_once_in_a_while() {
@@ -79,6 +135,43 @@ mod tests {
         assert!(!keeps_at(EVERY, &last, || false));
         assert!(!keeps_at(EVERY, &last, || unreachable!("asked just now")));
         assert!(keeps_at(EVERY + 1, &last, || true));
+    }
+
+    #[test]
+    fn lock_11_a_rank_stands_for_twice_as_long_as_the_one_before() {
+        let ranks = [i64::MIN, -1, 0, 1, 2, 3, 4, 7, 8, 255, 256, 1 << 40];
+        let ranks = ranks.map(|time: i64| rank_after(time.saturating_mul(1 << MILLISECOND)));
+        assert_eq!(ranks, [0, 0, 0, 1, 2, 2, 3, 3, 4, 8, 9, 9]);
+        let bits: u32 = (0..RANKS).map(|rank| bit(rank).get()).sum();
+        assert_eq!((bits, NEWCOMER.get()), ((1 << RANKS) - 1, 1));
+    }
+
+    #[test]
+    fn lock_11_who_has_waited_longest_is_woken_first() {
+        let (word, order) = (AtomicU32::new(0), AtomicU32::new(0));
+        std::thread::scope(|scope| {
+            let (word, order) = (&word, &order);
+            for (number, rank) in [0, 3, 1].into_iter().enumerate() {
+                scope.spawn(move || {
+                    while word.load(Relaxed) == 0 {
+                        // Nothing but a wake ends it before the word changes.
+                        let _ = park_ranked(word, 0, Limit::NONE, bit(rank));
+                        order.store(rank + 1, Relaxed);
+                    }
+                });
+                // They are counted where they sleep.
+                while futex_requeue(word, 0, word, 3) != Ok(number + 1) {
+                    yield_now();
+                }
+            }
+            word.store(1, Relaxed);
+            for rank in [3, 1, 0] {
+                wake_longest(word.address());
+                while order.load(Relaxed) != rank + 1 {
+                    yield_now();
+                }
+            }
+        });
     }
 
     #[test]

@@ -28,8 +28,8 @@
 //!
 //! WAITERS may stand for nobody, and then the lock would be kept for nobody. So the release first asks the
 //! kernel whether anyone sleeps, by a requeue to where they sleep already, which counts them and leaves
-//! them in their order. After that RESERVED is stored as UNLOCKED is, and one is woken: nothing of the lock
-//! is touched afterwards.
+//! them in their order. After that RESERVED is stored as UNLOCKED is, and one of those that have waited
+//! longest is woken: nothing of the lock is touched afterwards.
 //!
 //! # Fork
 //!
@@ -46,8 +46,8 @@
 use crate::primitive::{
     AtomicU32, Word, const_unless_modelled, for_a_moment, futex_requeue, futex_wake, overwrite,
 };
-use crate::raw::fairness;
-use crate::raw::park::{GaveUp, Limit, park};
+use crate::raw::fairness::{self, NEWCOMER, Since};
+use crate::raw::park::{GaveUp, Limit, park_ranked};
 use crate::raw::spin::Spin;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Duration;
@@ -150,7 +150,8 @@ impl RawLock {
     #[cold]
     fn let_another_take_it(&self, limit: Limit) -> Result<bool, GaveUp> {
         let moment = for_a_moment(limit.deadline, RESERVATION);
-        match park(&self.state, RESERVED, limit.with_deadline(moment)) {
+        let limit = limit.with_deadline(moment);
+        match park_ranked(&self.state, RESERVED, limit, NEWCOMER) {
             // It may be the limit's deadline that has passed; who goes to sleep on it notices.
             Ok(()) | Err(GaveUp::TimedOut) => Ok(false),
             Err(gave_up) => self.give_up(gave_up),
@@ -170,10 +171,10 @@ impl RawLock {
     /// that slept on the word itself, be it by a requeue. Sleeps in turn if it has to.
     #[cold]
     pub fn acquire_asleep(&self, limit: Limit) -> Result<(), GaveUp> {
-        fairness::prepare(); // for the release
+        let mut since = Since::now();
         // Acquire: pairs with the Release in `release` and `release_contended`.
         while !is_free(self.state.swap(CONTENDED, Acquire)) {
-            if let Err(gave_up) = park(&self.state, CONTENDED, limit) {
+            if let Err(gave_up) = park_ranked(&self.state, CONTENDED, limit, since.rank()) {
                 return self.give_up(gave_up).map(drop);
             }
             self.spin(limit, is_free);
@@ -242,7 +243,9 @@ impl RawLock {
                 .compare_exchange_weak(state, to, Release, Relaxed)
             {
                 Ok(_) => {
-                    if has_waiters(state) {
+                    if has_waiters(state) && keeps {
+                        fairness::wake_longest(word);
+                    } else if has_waiters(state) {
                         futex_wake(word, 1);
                     }
                     return Ok(());

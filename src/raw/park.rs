@@ -1,7 +1,8 @@
 //! The one place where a thread of this crate sleeps.
 
-use crate::primitive::{Deadline, Outcome, Word, before_next_check, futex_wait};
+use crate::primitive::{ALL_RANKS, Deadline, Outcome, Word, before_next_check, futex_wait};
 use std::fmt;
+use std::num::NonZeroU32;
 
 /// How long a blocking call may last, and what may end it early.
 #[derive(Clone, Copy)]
@@ -78,15 +79,26 @@ pub enum GaveUp {
 /// nothing happened at all. A deadline that has passed already is noticed by the kernel.
 #[cold]
 pub fn park(word: &impl Word, expected: u32, limit: Limit) -> Result<(), GaveUp> {
+    park_ranked(word, expected, limit, ALL_RANKS)
+}
+
+/// [`park`], in these ranks: a wake of some ranks picks no others.
+#[cold]
+pub fn park_ranked(
+    word: &impl Word,
+    expected: u32,
+    limit: Limit,
+    ranks: NonZeroU32,
+) -> Result<(), GaveUp> {
     if let Some(check) = limit.check {
-        return park_checked(word, expected, limit.deadline, check);
+        return park_checked(word, expected, limit.deadline, check, ranks);
     }
     // With any deadline the kernel lets every handler interrupt the wait; without one those
     // installed with SA_RESTART would not (SIG-5).
     let timed = limit.interruptible || !limit.deadline.is_never();
     let deadline = timed.then_some(limit.deadline);
     loop {
-        match futex_wait(word, expected, deadline) {
+        match futex_wait(word, expected, deadline, ranks) {
             Outcome::Woken | Outcome::Differed => return Ok(()),
             Outcome::TimedOut => return Err(GaveUp::TimedOut),
             Outcome::Interrupted if limit.interruptible => return Err(GaveUp::Interrupted),
@@ -95,19 +107,20 @@ pub fn park(word: &impl Word, expected: u32, limit: Limit) -> Result<(), GaveUp>
     }
 }
 
-/// [`park`] in slices, with `check` before each.
+/// [`park_ranked`] in slices, with `check` before each.
 fn park_checked(
     word: &impl Word,
     expected: u32,
     deadline: Deadline,
     check: &dyn Fn() -> bool,
+    ranks: NonZeroU32,
 ) -> Result<(), GaveUp> {
     loop {
         if check() {
             return Err(GaveUp::Interrupted);
         }
         let slice = before_next_check(deadline);
-        match futex_wait(word, expected, Some(slice)) {
+        match futex_wait(word, expected, Some(slice), ranks) {
             Outcome::Woken | Outcome::Differed => return Ok(()),
             Outcome::TimedOut if slice == deadline => return Err(GaveUp::TimedOut),
             Outcome::TimedOut | Outcome::Interrupted => {}

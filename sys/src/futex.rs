@@ -10,6 +10,7 @@ use crate::clock::Deadline;
 use crate::{Errno, last_errno};
 use rustix::thread::futex::{Flags, wait_bitset};
 use std::num::NonZeroU32;
+use std::ptr;
 use std::sync::atomic::AtomicU32;
 
 /// How a [`wait`] ended.
@@ -26,8 +27,17 @@ pub enum Outcome {
     Interrupted,
 }
 
-/// `futex(word, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, expected, deadline, NULL,
-/// FUTEX_BITSET_MATCH_ANY)`: sleeps while `*word == expected`.
+/// All ranks: `FUTEX_BITSET_MATCH_ANY`.
+pub const ALL_RANKS: NonZeroU32 = NonZeroU32::MAX;
+
+/// [`wait_ranked`] in all ranks.
+pub fn wait(word: &AtomicU32, expected: u32, deadline: Option<Deadline>) -> Outcome {
+    wait_ranked(word, expected, deadline, ALL_RANKS)
+}
+
+/// `futex(word, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, expected, deadline, NULL, ranks)`: sleeps while
+/// `*word == expected`. A [`wake_ranked`] picks those only that have a rank in common with it, each a bit;
+/// [`wake`] and [`requeue`] do not look at them.
 ///
 /// The deadline is absolute, so a retry after [`Outcome::Interrupted`] passes the same one.
 /// With `None` the kernel goes on by itself after handlers that were installed with `SA_RESTART`;
@@ -36,8 +46,13 @@ pub enum Outcome {
 /// One system call. Linux 2.6.25. If the kernel refuses the call altogether, as a seccomp filter
 /// may, the process is aborted: a thread that cannot wait can neither go on nor unwind, since others
 /// may hold pointers to what it waits with.
-pub fn wait(word: &AtomicU32, expected: u32, deadline: Option<Deadline>) -> Outcome {
-    wait_for(Flags::PRIVATE, word, expected, deadline)
+pub fn wait_ranked(
+    word: &AtomicU32,
+    expected: u32,
+    deadline: Option<Deadline>,
+    ranks: NonZeroU32,
+) -> Outcome {
+    wait_for(Flags::PRIVATE, word, expected, deadline, ranks)
 }
 
 /// [`wait`] without `FUTEX_PRIVATE_FLAG`: for a word that is woken from outside of this module,
@@ -45,13 +60,18 @@ pub fn wait(word: &AtomicU32, expected: u32, deadline: Option<Deadline>) -> Outc
 ///
 /// It is not woken by [`wake`]: the kernel tells the two kinds apart. Costs a little more.
 pub fn wait_shared(word: &AtomicU32, expected: u32, deadline: Option<Deadline>) -> Outcome {
-    wait_for(Flags::empty(), word, expected, deadline)
+    wait_for(Flags::empty(), word, expected, deadline, ALL_RANKS)
 }
 
-fn wait_for(kind: Flags, word: &AtomicU32, expected: u32, deadline: Option<Deadline>) -> Outcome {
+fn wait_for(
+    kind: Flags,
+    word: &AtomicU32,
+    expected: u32,
+    deadline: Option<Deadline>,
+    ranks: NonZeroU32,
+) -> Outcome {
     let deadline = deadline.map(Deadline::timespec);
-    let any_waker = NonZeroU32::MAX;
-    match wait_bitset(word, kind, expected, deadline.as_ref(), any_waker) {
+    match wait_bitset(word, kind, expected, deadline.as_ref(), ranks) {
         Ok(()) => Outcome::Woken,
         Err(Errno::AGAIN) => Outcome::Differed,
         Err(Errno::TIMEDOUT) => Outcome::TimedOut,
@@ -76,6 +96,31 @@ pub fn wake(word: *const AtomicU32, count: u32) -> usize {
     let count = i32::try_from(count).unwrap_or(i32::MAX);
     // SAFETY: FUTEX_WAKE uses the address as a key and accesses no memory of ours.
     let woken = unsafe { libc::syscall(libc::SYS_futex, word, operation, count) };
+    usize::try_from(woken).unwrap_or(0)
+}
+
+/// `futex(word, FUTEX_WAKE_BITSET | FUTEX_PRIVATE_FLAG, count, NULL, NULL, ranks)`: [`wake`] for those
+/// that have one of the ranks. Linux 2.6.25.
+#[expect(
+    clippy::not_unsafe_ptr_arg_deref,
+    reason = "the pointer is a key for the kernel; nothing is read through it"
+)]
+pub fn wake_ranked(word: *const AtomicU32, count: u32, ranks: NonZeroU32) -> usize {
+    let operation = libc::FUTEX_WAKE_BITSET | libc::FUTEX_PRIVATE_FLAG;
+    let count = i32::try_from(count).unwrap_or(i32::MAX);
+    let (no_timeout, no_word) = (ptr::null::<libc::timespec>(), ptr::null::<u32>());
+    // SAFETY: FUTEX_WAKE_BITSET uses the address as a key and accesses no memory of ours.
+    let woken = unsafe {
+        libc::syscall(
+            libc::SYS_futex,
+            word,
+            operation,
+            count,
+            no_timeout,
+            no_word,
+            ranks.get(),
+        )
+    };
     usize::try_from(woken).unwrap_or(0)
 }
 
@@ -153,6 +198,26 @@ mod tests {
             }
             word.store(1, Release);
             wake_all(&word);
+        });
+    }
+
+    #[test]
+    fn a_wake_of_some_ranks_picks_no_others() {
+        let [one, two] = [1, 2].map(|rank| NonZeroU32::new(rank).unwrap());
+        let word = AtomicU32::new(0);
+        std::thread::scope(|s| {
+            s.spawn(|| {
+                while word.load(Acquire) == 0 {
+                    let _ = wait_ranked(&word, 0, None, two);
+                }
+            });
+            // SAFETY: the word lives until the scope ends. Moved to where it is, the sleeper is counted.
+            while unsafe { requeue(&word, 0, &word, 1) } != Ok(1) {
+                std::thread::yield_now();
+            }
+            assert_eq!(wake_ranked(&word, 1, one), 0);
+            word.store(1, Release);
+            assert_eq!(wake_ranked(&word, 1, two), 1);
         });
     }
 
