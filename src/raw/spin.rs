@@ -55,6 +55,13 @@ const LONG_YIELD: i64 = 4_000_000;
 const BUSY_FOR: i64 = 1_000_000_000;
 
 /// How long a thread looks again before it sleeps: see [`set_spin_policy`].
+///
+/// ```
+/// use threadbare::SpinPolicy;
+///
+/// let patient = SpinPolicy { pauses: 1_000, ..SpinPolicy::default() };
+/// assert_eq!(patient.yields, 7);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpinPolicy {
     /// How often it pauses first, for a thread that runs on another CPU and is about to be done; it looks
@@ -71,6 +78,10 @@ pub struct SpinPolicy {
 
 impl SpinPolicy {
     /// To sleep at once.
+    ///
+    /// ```
+    /// threadbare::set_spin_policy(threadbare::SpinPolicy::NONE);
+    /// ```
     pub const NONE: SpinPolicy = SpinPolicy {
         pauses: 0,
         yields: 0,

@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn a_wake_needs_no_memory_behind_the_address() {
-        assert_eq!(wake(std::ptr::without_provenance(8), 1), 0);
+        assert_eq!(wake(ptr::without_provenance(8), 1), 0);
     }
 
     #[test]
