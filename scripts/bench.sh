@@ -62,6 +62,7 @@ report)
         native --rounds 10 --each 50
         run kv --rounds 10 --each 500
         run many_threads --rounds 10
+        run compile --rounds 10
     }
     ;;
 *)

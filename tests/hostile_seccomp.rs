@@ -6,14 +6,15 @@ mod child;
 mod common;
 
 use child::{Child, in_child};
-use common::{every, has_waiters, threads, until, watchdog};
+use common::{check_excludes, every, has_waiters, threads, until, watchdog};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use threadbare::{
-    Condition, Error, Event, Mutex, Thread, Timer, active_count, enumerate, init, set_stack_cache,
+    Condition, Error, Event, Lock, Mutex, Thread, Timer, active_count, enumerate, init,
+    set_stack_cache,
 };
 
 /// What the kernel refuses.
@@ -29,6 +30,7 @@ const MEMBARRIER: Refused = of_any_kind(libc::SYS_membarrier);
 const MADVISE: Refused = of_any_kind(libc::SYS_madvise);
 const CLONE3: Refused = of_any_kind(libc::SYS_clone3);
 const REQUEUE: Refused = futex(libc::FUTEX_CMP_REQUEUE);
+const WAKE_BITSET: Refused = futex(libc::FUTEX_WAKE_BITSET);
 
 const fn of_any_kind(call: libc::c_long) -> Refused {
     Refused { call, second: None }
@@ -231,6 +233,13 @@ fn check_stacks(errno: i32) {
     assert!(child::mappings() <= mappings + 20, "stacks are left");
 }
 
+/// Who waits for a lock that is kept is woken by a plain wake.
+fn check_contenders(errno: i32) {
+    refuse(WAKE_BITSET, errno);
+    check_refused(WAKE_BITSET, errno);
+    check_excludes(&Lock::new(), 6, 15_000);
+}
+
 /// A test for each refusal, in a process of its own.
 macro_rules! refusals {
     ($($test:ident: $check:expr;)*) => {$(
@@ -252,6 +261,8 @@ refusals! {
     without_madvise_eperm_everything_works: check_everything(MADVISE, libc::EPERM);
     without_madvise_enosys_stacks_have_guards_and_are_used_again: check_stacks(libc::ENOSYS);
     without_madvise_eperm_stacks_have_guards_and_are_used_again: check_stacks(libc::EPERM);
+    lock_11_without_wake_bitset_enosys_waiters_get_their_lock: check_contenders(libc::ENOSYS);
+    lock_11_without_wake_bitset_eperm_waiters_get_their_lock: check_contenders(libc::EPERM);
     // libc falls back on clone(2) there, and nowhere else.
     without_clone3_enosys_everything_works: check_everything(CLONE3, libc::ENOSYS);
     thr_9_without_clone3_eperm_a_start_errs_and_leaves_nothing: check_no_start(CLONE3, libc::EPERM);

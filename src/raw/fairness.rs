@@ -5,8 +5,9 @@
 //! in [`EVERY`] is often enough for that, and too seldom to be felt.
 //!
 //! The lock is kept for one of those who have waited longest. Other releases wake who lies first in the
-//! kernel's queue, and mostly in vain: then that thread lies last. So a waiter tells the kernel how long it
-//! has waited, as a bit for which can be asked (`FUTEX_WAKE_BITSET`).
+//! kernel's queue, and mostly in vain: then that thread lies last. So a waiter tells the kernel each time
+//! how long it has waited, as a bit that can be asked for (`FUTEX_WAKE_BITSET`). One that sleeps on
+//! undisturbed comes to be the first, and needs no rank.
 //!
 //! The times of releases lie in a table beside the locks, by the address, so that a lock is one word. Two locks that
 //! share a place share the times: then each is kept more seldom.
@@ -26,9 +27,10 @@ const PLACES: u32 = 10;
 
 static LAST: [AtomicU32; 1 << PLACES] = [const { AtomicU32::new(0) }; 1 << PLACES];
 
-/// Ranks of waiters, by how long they have waited: 0 for less than a millisecond, each next for twice as
-/// long, the last for more than a quarter of a second. (In models 1 for who sleeps again, 0 else.)
-const RANKS: u32 = if cfg!(threadbare_model) { 2 } else { 10 };
+/// Ranks of waiters, by how long they had waited when they last went to sleep: 0 for less than a
+/// millisecond, each next for four times as long, the last for more than a quarter of a second. (In models
+/// 1 for who sleeps again, 0 else.)
+const RANKS: u32 = if cfg!(threadbare_model) { 2 } else { 6 };
 
 /// Nanoseconds of a millisecond, as a power of two.
 const MILLISECOND: u32 = 20;
@@ -36,20 +38,26 @@ const MILLISECOND: u32 = 20;
 /// Since when a thread waits.
 pub struct Since {
     began: i64,
+    has_slept: bool,
 }
 
 impl Since {
     /// Begins to wait. The look at the clock is also for releases to come: they are made where the dynamic
     /// linker, in which the function may have to be looked for first, cannot be called.
     pub fn now() -> Since {
-        Since { began: nanos() }
+        Since {
+            began: nanos(),
+            has_slept: false,
+        }
     }
 
     /// The rank in which to sleep now, as the futex's bit.
     pub fn rank(&mut self) -> NonZeroU32 {
+        if !std::mem::replace(&mut self.has_slept, true) {
+            return NEWCOMER;
+        }
         let waited = if cfg!(threadbare_model) {
-            self.began += 1 << MILLISECOND; // by sleeps
-            self.began - (1 << MILLISECOND)
+            1 << MILLISECOND
         } else {
             nanos() - self.began
         };
@@ -60,9 +68,7 @@ impl Since {
 /// The rank of who has waited for so many nanoseconds.
 fn rank_after(waited: i64) -> u32 {
     let milliseconds = u64::try_from(waited >> MILLISECOND).unwrap_or(0);
-    let rank = milliseconds
-        .checked_ilog2()
-        .map_or(0, |doubled| doubled + 1);
+    let rank = milliseconds.checked_ilog2().map_or(0, |twos| twos / 2 + 1);
     rank.min(RANKS - 1)
 }
 
@@ -70,11 +76,13 @@ const fn bit(rank: u32) -> NonZeroU32 {
     NonZeroU32::new(1 << rank).expect("a bit")
 }
 
-/// The rank of newcomers.
+/// The rank of newcomers, and of who is to sleep on a lock without having waited for it.
 pub const NEWCOMER: NonZeroU32 = bit(0);
 
 /// Wakes one of those who have waited longest, by their ranks. A waiter that is woken in vain sleeps
 /// again behind all others, so their order says little.
+///
+/// The lock is kept meanwhile, so there are few ranks: each is a system call, and may be for nobody.
 pub fn wake_longest(word: Address) {
     let is_woken = |rank| futex_wake_ranked(word, 1, bit(rank)) > 0;
     if !(1..RANKS).rev().any(is_woken) {
@@ -113,10 +121,13 @@ fn place(address: Address) -> usize {
 }
 
 #[cfg(all(test, not(threadbare_model)))]
-mod tests {
+pub(super) mod tests {
     use super::*;
-    use crate::primitive::{Word, futex_requeue, yield_now};
+    use crate::primitive::{Deadline, Word, futex_requeue, pass_time};
+    use crate::raw::lock::RawLock;
+    use crate::raw::owned_lock::tests::until;
     use crate::raw::park::{Limit, park_ranked};
+    use std::time::Duration;
 
     #[test]
     fn lock_11_a_lock_is_kept_once_in_a_while() {
@@ -138,39 +149,82 @@ mod tests {
     }
 
     #[test]
-    fn lock_11_a_rank_stands_for_twice_as_long_as_the_one_before() {
-        let ranks = [i64::MIN, -1, 0, 1, 2, 3, 4, 7, 8, 255, 256, 1 << 40];
+    fn lock_11_a_rank_stands_for_four_times_as_long_as_the_one_before() {
+        let ranks = [i64::MIN, -1, 0, 1, 3, 4, 15, 16, 63, 64, 255, 256, 1 << 40];
         let ranks = ranks.map(|time: i64| rank_after(time.saturating_mul(1 << MILLISECOND)));
-        assert_eq!(ranks, [0, 0, 0, 1, 2, 2, 3, 3, 4, 8, 9, 9]);
+        assert_eq!(ranks, [0, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]);
         let bits: u32 = (0..RANKS).map(|rank| bit(rank).get()).sum();
         assert_eq!((bits, NEWCOMER.get()), ((1 << RANKS) - 1, 1));
     }
 
+    /// The ranks of who is no newcomer.
+    pub const OLDER: NonZeroU32 = NonZeroU32::new(((1 << RANKS) - 1) & !NEWCOMER.get()).unwrap();
+
     #[test]
     fn lock_11_who_has_waited_longest_is_woken_first() {
-        let (word, order) = (AtomicU32::new(0), AtomicU32::new(0));
+        let (word, last) = (AtomicU32::new(0), AtomicU32::new(u32::MAX));
         std::thread::scope(|scope| {
-            let (word, order) = (&word, &order);
+            let (word, last) = (&word, &last);
             for (number, rank) in [0, 3, 1].into_iter().enumerate() {
                 scope.spawn(move || {
                     while word.load(Relaxed) == 0 {
                         // Nothing but a wake ends it before the word changes.
-                        let _ = park_ranked(word, 0, Limit::NONE, bit(rank));
-                        order.store(rank + 1, Relaxed);
+                        let _ = park_ranked(word, 0, Limit::NONE, || bit(rank));
                     }
+                    last.store(rank, Relaxed);
                 });
                 // They are counted where they sleep.
-                while futex_requeue(word, 0, word, 3) != Ok(number + 1) {
-                    yield_now();
-                }
+                until(|| futex_requeue(word, 0, word, 3) == Ok(number + 1));
             }
             word.store(1, Relaxed);
             for rank in [3, 1, 0] {
                 wake_longest(word.address());
-                while order.load(Relaxed) != rank + 1 {
-                    yield_now();
-                }
+                until(|| last.load(Relaxed) == rank);
             }
+        });
+    }
+
+    /// Lets a thread `wait` for a lock, calls `check` with the lock's word once it sleeps, and then lets it
+    /// have the lock.
+    fn with_waiter(wait: impl FnOnce(&RawLock) + Send, check: impl FnOnce(&AtomicU32)) {
+        let lock = RawLock::new();
+        assert!(lock.try_acquire());
+        std::thread::scope(|scope| {
+            let lock = &lock;
+            scope.spawn(move || wait(lock));
+            until(|| sleeps(lock.word()));
+            check(lock.word());
+            lock.release().unwrap();
+        });
+        assert!(lock.is_locked());
+    }
+
+    /// Whether a thread sleeps: it is counted where it does.
+    pub fn sleeps(word: &AtomicU32) -> bool {
+        futex_requeue(word, word.load(Relaxed), word, 1) == Ok(1)
+    }
+
+    #[test]
+    fn lock_11_who_is_woken_in_vain_sleeps_again_in_a_higher_rank() {
+        let wait = |lock: &RawLock| lock.acquire(Limit::NONE).unwrap();
+        with_waiter(wait, |word| {
+            assert_eq!(futex_wake_ranked(word.address(), 1, OLDER), 0);
+            pass_time(Duration::from_millis(5));
+            assert_eq!(futex_wake(word.address(), 1), 1);
+            until(|| sleeps(word));
+            assert_eq!(futex_wake_ranked(word.address(), 1, OLDER), 1);
+        });
+    }
+
+    #[test]
+    fn lock_11_who_asks_now_and_then_whether_to_go_on_rises_too() {
+        let wait = |lock: &RawLock| {
+            let check = || false;
+            let limit = Limit::checked(Deadline::NEVER, &check);
+            lock.acquire(limit).unwrap();
+        };
+        with_waiter(wait, |word| {
+            until(|| futex_wake_ranked(word.address(), 1, OLDER) == 1);
         });
     }
 

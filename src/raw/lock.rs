@@ -151,7 +151,7 @@ impl RawLock {
     fn let_another_take_it(&self, limit: Limit) -> Result<bool, GaveUp> {
         let moment = for_a_moment(limit.deadline, RESERVATION);
         let limit = limit.with_deadline(moment);
-        match park_ranked(&self.state, RESERVED, limit, NEWCOMER) {
+        match park_ranked(&self.state, RESERVED, limit, || NEWCOMER) {
             // It may be the limit's deadline that has passed; who goes to sleep on it notices.
             Ok(()) | Err(GaveUp::TimedOut) => Ok(false),
             Err(gave_up) => self.give_up(gave_up),
@@ -174,7 +174,7 @@ impl RawLock {
         let mut since = Since::now();
         // Acquire: pairs with the Release in `release` and `release_contended`.
         while !is_free(self.state.swap(CONTENDED, Acquire)) {
-            if let Err(gave_up) = park_ranked(&self.state, CONTENDED, limit, since.rank()) {
+            if let Err(gave_up) = park_ranked(&self.state, CONTENDED, limit, || since.rank()) {
                 return self.give_up(gave_up).map(drop);
             }
             self.spin(limit, is_free);

@@ -311,7 +311,7 @@ impl OwnedLock {
 }
 
 #[cfg(all(test, not(threadbare_model)))]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     #[test]
@@ -381,11 +381,11 @@ mod tests {
     }
 
     /// Waits, and ends the process after a minute: a panic would wait for the other thread.
-    fn until(reached: impl Fn() -> bool) {
+    pub fn until(reached: impl Fn() -> bool) {
         let begun = std::time::Instant::now();
         while !reached() {
             if begun.elapsed().as_secs() > 60 {
-                eprintln!("a wake was lost");
+                eprintln!("what a test waits for does not come");
                 std::process::abort();
             }
             std::thread::yield_now();

@@ -79,16 +79,18 @@ pub enum GaveUp {
 /// nothing happened at all. A deadline that has passed already is noticed by the kernel.
 #[cold]
 pub fn park(word: &impl Word, expected: u32, limit: Limit) -> Result<(), GaveUp> {
-    park_ranked(word, expected, limit, ALL_RANKS)
+    park_ranked(word, expected, limit, || ALL_RANKS)
 }
 
-/// [`park`], in these ranks: a wake of some ranks picks no others.
+/// [`park`], in these ranks: a wake of some ranks picks no others. They are asked for anew each time it
+/// sleeps again, which is behind all others. (Where the kernel itself goes on after a handler, the ranks
+/// stay.)
 #[cold]
 pub fn park_ranked(
     word: &impl Word,
     expected: u32,
     limit: Limit,
-    ranks: NonZeroU32,
+    mut ranks: impl FnMut() -> NonZeroU32,
 ) -> Result<(), GaveUp> {
     if let Some(check) = limit.check {
         return park_checked(word, expected, limit.deadline, check, ranks);
@@ -98,7 +100,7 @@ pub fn park_ranked(
     let timed = limit.interruptible || !limit.deadline.is_never();
     let deadline = timed.then_some(limit.deadline);
     loop {
-        match futex_wait(word, expected, deadline, ranks) {
+        match futex_wait(word, expected, deadline, ranks()) {
             Outcome::Woken | Outcome::Differed => return Ok(()),
             Outcome::TimedOut => return Err(GaveUp::TimedOut),
             Outcome::Interrupted if limit.interruptible => return Err(GaveUp::Interrupted),
@@ -113,14 +115,14 @@ fn park_checked(
     expected: u32,
     deadline: Deadline,
     check: &dyn Fn() -> bool,
-    ranks: NonZeroU32,
+    mut ranks: impl FnMut() -> NonZeroU32,
 ) -> Result<(), GaveUp> {
     loop {
         if check() {
             return Err(GaveUp::Interrupted);
         }
         let slice = before_next_check(deadline);
-        match futex_wait(word, expected, Some(slice), ranks) {
+        match futex_wait(word, expected, Some(slice), ranks()) {
             Outcome::Woken | Outcome::Differed => return Ok(()),
             Outcome::TimedOut if slice == deadline => return Err(GaveUp::TimedOut),
             Outcome::TimedOut | Outcome::Interrupted => {}

@@ -28,8 +28,10 @@
 //! | 300, bursts of 1, 17, 33 … | 1.21 | 0.77 | sections of 500 ns suffer |
 //! | parking_lot: 14, then 7 yields, then sleep | 1.23, 1.21 | 0.61, 0.61 | in the same two runs |
 //!
-//! There is no figure from a machine with more than 4 CPUs, where others report that yields hurt, so there
-//! nobody yields behind sleepers.
+//! Events, semaphores, barriers and `park` take the same constants, which were not chosen for them;
+//! `docs/benchmarks.md` says what comes of it. There is no figure from aarch64 hardware, where a pause is an
+//! `ISB`, nor from a machine with more than 4 CPUs, where others report that yields hurt, so there nobody
+//! yields behind sleepers.
 
 use crate::primitive::{cpus, nanos, pause, yield_now};
 use crate::raw::park::Limit;
@@ -126,7 +128,7 @@ const IS_SET: u64 = 1 << 33;
 static POLICY: AtomicU64 = AtomicU64::new(0);
 
 /// Sets how long the threads of this process look again, for what they wait for, before they sleep. It
-/// holds for all objects of this crate, and waits that begin later.
+/// holds for all objects of this crate, from each thread's next decision to look again on.
 ///
 /// Sleeping and being woken costs two system calls and the wake-up of a CPU, tens of microseconds; to
 /// look again costs processor time that others might use. The default was measured with 2 CPUs.

@@ -31,8 +31,9 @@ use crate::primitive::{
     Address, AtomicU32, UnsafeCell, Word, const_unless_modelled, fork_generation, futex_requeue,
     futex_wake,
 };
+use crate::raw::fairness::NEWCOMER;
 use crate::raw::lock::RawLock;
-use crate::raw::park::{GaveUp, Limit, park};
+use crate::raw::park::{GaveUp, Limit, park_ranked};
 use crate::raw::spin::Spin;
 use std::marker::PhantomPinned;
 use std::ptr;
@@ -108,7 +109,8 @@ impl Waiter {
             // `is_notified` reads with Acquire.
             let asleep = self.state.compare_exchange(AWAKE, ASLEEP, Relaxed, Relaxed);
             if asleep == Ok(AWAKE) || asleep == Err(ASLEEP) {
-                park(&self.state, ASLEEP, limit)?;
+                // A newcomer on the lock, should it be moved there.
+                park_ranked(&self.state, ASLEEP, limit, || NEWCOMER)?;
             }
         }
         Ok(())
@@ -318,6 +320,37 @@ impl Waiter {
 #[cfg(all(test, not(threadbare_model)))]
 mod tests {
     use super::*;
+    use crate::primitive::{AtomicPtr, futex_wake_ranked};
+    use crate::raw::fairness::tests::{OLDER, sleeps};
+    use crate::raw::owned_lock::tests::until;
+
+    #[test]
+    fn lock_11_who_is_moved_to_a_lock_is_a_newcomer_there() {
+        let (lock, place) = (RawLock::new(), AtomicPtr::new(ptr::null_mut()));
+        assert!(lock.try_acquire());
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let waiter = Waiter::new();
+                // Release: pairs with the Acquire below.
+                place.store((&raw const waiter).cast_mut(), Release);
+                assert_eq!(waiter.park(Limit::NONE), Ok(()));
+                lock.acquire_asleep(Limit::NONE).unwrap();
+            });
+            until(|| !place.load(Acquire).is_null());
+            // SAFETY: it stays until its thread has the lock, which is this one's.
+            let waiter = unsafe { &*place.load(Acquire) };
+            until(|| waiter.state.load(Relaxed) == ASLEEP && sleeps(&waiter.state));
+            // SAFETY: it is valid, and in no queue.
+            assert!(unsafe { Waiter::notify(waiter) }.is_some());
+            lock.announce_waiter();
+            // SAFETY: the lock is this thread's.
+            unsafe { waiter.requeue_to(&lock) };
+            assert!(sleeps(lock.word()));
+            let is_older = futex_wake_ranked(lock.word().address(), 1, OLDER) == 1;
+            lock.release().unwrap();
+            assert!(!is_older);
+        });
+    }
 
     #[test]
     fn cond_11_waiters_leave_in_the_order_in_which_they_came() {

@@ -326,5 +326,7 @@ impl Goals<'_> {
             let what = format!("{number} threads: mappings for each Thread");
             self.push(what, &mappings, AtMost(0.01));
         }
+        let (bench, group) = ("compile", "clean release build");
+        self.metric(bench, group, "threadbare", "parking_lot", "ms", 1.5);
     }
 }
