@@ -50,17 +50,17 @@ quick)
 report)
     everything() {
         run uncontended --rounds 20 --each 50
-        run contended --rounds 10 --each 70
+        run contended --rounds 10 --each 45
         run latency --rounds 10 --each 3000 # the worst wait is to be one of 30 seconds
         for bench in handoff condition semaphore event barrier spawn local; do
-            run $bench --rounds 15 --each 50
+            run $bench --rounds 15 --each 35
         done
         for bench in condition semaphore event barrier spawn; do
             alone $bench --rounds 15 --each 30
         done
-        alone contended --rounds 10 --each 40 --only "threads 8,"
+        alone contended --rounds 10 --each 25 --only "threads 8,"
         native --rounds 10 --each 50
-        run kv --rounds 10 --each 500
+        run kv --rounds 10 --each 300
         run many_threads --rounds 10
         run compile --rounds 10
     }
