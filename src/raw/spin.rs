@@ -338,6 +338,9 @@ mod tests {
             assert_ne!(policy.pack(), 0);
             assert_eq!(SpinPolicy::unpack(policy.pack()), policy);
         }
+        set_spin_policy(SpinPolicy::default()); // as it is for the other tests
+        assert_eq!(spin_policy(), SpinPolicy::default());
+        assert_ne!(POLICY.load(Relaxed), 0);
     }
 
     #[test]
