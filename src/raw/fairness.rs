@@ -9,8 +9,8 @@
 //! how long it has waited, as a bit that can be asked for (`FUTEX_WAKE_BITSET`). One that sleeps on
 //! undisturbed comes to be the first, and needs no rank.
 //!
-//! The times of releases lie in a table beside the locks, by the address, so that a lock is one word. Two locks that
-//! share a place share the times: then each is kept more seldom.
+//! The times of releases lie in a table beside the locks, by the address, so that a lock is one word. Two
+//! locks that share a place share the times: then each is kept more seldom.
 
 use crate::primitive::{Address, futex_wake, futex_wake_ranked, nanos, reserves};
 use std::num::NonZeroU32;

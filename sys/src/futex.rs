@@ -9,6 +9,7 @@
 use crate::clock::Deadline;
 use crate::{Errno, last_errno};
 use rustix::thread::futex::{Flags, wait_bitset};
+use std::ffi::c_int;
 use std::num::NonZeroU32;
 use std::ptr;
 use std::sync::atomic::AtomicU32;
@@ -87,29 +88,22 @@ fn wait_for(
 /// the caller's store is visible another thread may free the word, and the kernel needs only the
 /// address. If that belongs to another futex by now, its sleeper wakes spuriously; if it is no
 /// longer mapped, nobody is woken. Async-signal-safe. Linux 2.6.22.
-#[expect(
-    clippy::not_unsafe_ptr_arg_deref,
-    reason = "the pointer is a key for the kernel; nothing is read through it"
-)]
 pub fn wake(word: *const AtomicU32, count: u32) -> usize {
-    let operation = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
-    let count = i32::try_from(count).unwrap_or(i32::MAX);
-    // SAFETY: FUTEX_WAKE uses the address as a key and accesses no memory of ours.
-    let woken = unsafe { libc::syscall(libc::SYS_futex, word, operation, count) };
-    usize::try_from(woken).unwrap_or(0)
+    wake_by(libc::FUTEX_WAKE, word, count, ALL_RANKS)
 }
 
 /// `futex(word, FUTEX_WAKE_BITSET | FUTEX_PRIVATE_FLAG, count, NULL, NULL, ranks)`: [`wake`] for those
 /// that have one of the ranks. Linux 2.6.25.
-#[expect(
-    clippy::not_unsafe_ptr_arg_deref,
-    reason = "the pointer is a key for the kernel; nothing is read through it"
-)]
 pub fn wake_ranked(word: *const AtomicU32, count: u32, ranks: NonZeroU32) -> usize {
-    let operation = libc::FUTEX_WAKE_BITSET | libc::FUTEX_PRIVATE_FLAG;
+    wake_by(libc::FUTEX_WAKE_BITSET, word, count, ranks)
+}
+
+fn wake_by(operation: c_int, word: *const AtomicU32, count: u32, ranks: NonZeroU32) -> usize {
+    let operation = operation | libc::FUTEX_PRIVATE_FLAG;
     let count = i32::try_from(count).unwrap_or(i32::MAX);
     let (no_timeout, no_word) = (ptr::null::<libc::timespec>(), ptr::null::<u32>());
-    // SAFETY: FUTEX_WAKE_BITSET uses the address as a key and accesses no memory of ours.
+    let ranks = ranks.get();
+    // SAFETY: both kinds of wake use the address as a key and access no memory of ours.
     let woken = unsafe {
         libc::syscall(
             libc::SYS_futex,
@@ -118,7 +112,7 @@ pub fn wake_ranked(word: *const AtomicU32, count: u32, ranks: NonZeroU32) -> usi
             count,
             no_timeout,
             no_word,
-            ranks.get(),
+            ranks,
         )
     };
     usize::try_from(woken).unwrap_or(0)
