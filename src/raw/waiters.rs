@@ -343,7 +343,7 @@ mod tests {
             // SAFETY: it is valid, and in no queue.
             assert!(unsafe { Waiter::notify(waiter) }.is_some());
             lock.announce_waiter();
-            // SAFETY: the lock is this thread's.
+            // SAFETY: the lock is this thread's, and the other takes it before its waiter is gone.
             unsafe { waiter.requeue_to(&lock) };
             assert!(sleeps(lock.word()));
             let is_older = futex_wake_ranked(lock.word().address(), 1, OLDER) == 1;
