@@ -82,8 +82,11 @@ api: need ## How the public API differs from docs/public-api/
 api-accept: need ## Makes docs/public-api/ what the public API is now
 	scripts/api.sh accept
 
-package: need ## Both crates as they would be published, in target/package, built from that
-	cargo package --workspace --all-features
+# A registry's crate never changes, thinks cargo: it would build threadbare against the threadbare-sys that it
+# unpacked and compiled the first time, whatever is packaged now. So what it kept goes first.
+package: need ## Both crates as they would be published, in target/published/package, built from that
+	rm -rf target/published "$${CARGO_HOME:-$$HOME/.cargo}"/registry/src/-*/threadbare-sys-*
+	cargo package --workspace --all-features --target-dir target/published
 
 aarch64: need ## The tests on aarch64, under qemu
 	scripts/aarch64.sh
