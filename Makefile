@@ -19,7 +19,8 @@ examples: need ## The small examples, one after the other; each checks itself
 load: need ## The server under 5,000 connections, stalled clients, broken input, signals
 	scripts/kv-load.sh
 
-stress: need ## Everything at once for SECS seconds (60), with signals and forks; ARGS="--seed N" and others
+stress: need ## Races that unoptimized code is too slow for; then everything at once for SECS seconds (60), with signals and forks; ARGS="--seed N" and others
+	cargo test --release --lib
 	cargo run --release --example stress -- --secs $(or $(SECS),60) $(ARGS)
 
 loom: need ## The models of the protocols, and that docs/models.md says what they explored
