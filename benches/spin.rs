@@ -22,18 +22,18 @@ const fn policy(pauses: u16, yields: u16, yields_behind_sleepers: bool) -> SpinP
 }
 
 const POLICIES: [(&str, SpinPolicy); 10] = [
-    ("300 pauses, 7 yields", policy(300, 7, true)),
+    ("300 pauses, 20 yields", policy(300, 20, true)),
     ("none", SpinPolicy::NONE),
     ("300 pauses", policy(300, 0, false)),
-    ("7 yields", policy(0, 7, true)),
-    ("60 pauses, 7 yields", policy(60, 7, true)),
-    ("150 pauses, 7 yields", policy(150, 7, true)),
-    ("600 pauses, 7 yields", policy(600, 7, true)),
-    ("300 pauses, 2 yields", policy(300, 2, true)),
-    ("300 pauses, 20 yields", policy(300, 20, true)),
+    ("20 yields", policy(0, 20, true)),
+    ("60 pauses, 20 yields", policy(60, 20, true)),
+    ("150 pauses, 20 yields", policy(150, 20, true)),
+    ("600 pauses, 20 yields", policy(600, 20, true)),
+    ("300 pauses, 7 yields", policy(300, 7, true)),
+    ("300 pauses, 40 yields", policy(300, 40, true)),
     (
-        "300 pauses, 7 yields, not behind sleepers",
-        policy(300, 7, false),
+        "300 pauses, 20 yields, not behind sleepers",
+        policy(300, 20, false),
     ),
 ];
 

@@ -18,6 +18,7 @@
 //! lock has its own word for that. Nothing here is modelled but the fence.
 
 use crate::primitive::{coarse_tick, fence_all_threads, pass_time, register_fence};
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -32,6 +33,10 @@ const SOME: u32 = 64;
 
 /// Ticks without new locks of that kind after there were more fences.
 const REST: u32 = 32;
+
+/// How many releases of a thread there are to one that looks whether its lock may go over. With sections of
+/// 50 ns and two threads that do nothing else, `Mutex` has 0.93 of std's throughput if all look, 1.05 so.
+const LOOKS_EVERY: u32 = 16;
 
 /// Not set up, or without success.
 const UNAVAILABLE: u32 = 0;
@@ -146,6 +151,24 @@ pub fn is_available() -> bool {
     PROCESS.state.load(Relaxed) == AVAILABLE
 }
 
+/// Whether a release of this thread is one of those that look whether the lock may go over. To look, which
+/// reads the clock, takes longer than a release.
+pub fn is_due() -> bool {
+    /// 2^32 by the golden ratio: its multiples, modulo 2^32, are spread evenly, also every so many of them
+    /// (Knuth, The Art of Computer Programming, vol. 3, 6.4). So of locks that a thread uses in turn each
+    /// comes to be looked at.
+    const STEP: u32 = 0x9e37_79b9;
+    thread_local! {
+        static PLACE: Cell<u32> = const { Cell::new(0) };
+    }
+    if cfg!(threadbare_model) {
+        return true;
+    }
+    let place = PLACE.get();
+    PLACE.set(place.wrapping_add(STEP));
+    place <= u32::MAX / LOOKS_EVERY
+}
+
 /// Now, in ticks of 4 ms; wraps. Stands still while there is nothing to be timed.
 pub fn tick() -> u32 {
     if is_available() { coarse_tick() } else { 0 }
@@ -210,6 +233,30 @@ mod tests {
         for now in 7..10 {
             let admitted = (0..1000).filter(|_| limiter.admits(now)).count();
             assert_eq!(admitted, SOME as usize);
+        }
+    }
+
+    /// Which of a new thread's releases look at the clock.
+    fn looks(releases: usize) -> Vec<usize> {
+        let looks = move || (0..releases).filter(|_| is_due()).collect();
+        std::thread::spawn(looks).join().unwrap()
+    }
+
+    #[test]
+    fn one_of_sixteen_releases_looks_at_the_clock_the_first_among_them() {
+        let looks = looks(16_000);
+        assert!((990..1010).contains(&looks.len()));
+        assert_eq!(looks[0], 0);
+        assert!(looks.windows(2).all(|next| next[1] - next[0] <= 21));
+    }
+
+    #[test]
+    fn each_of_some_locks_that_are_used_in_turn_is_looked_at() {
+        let looks = looks(40 * 300);
+        for locks in 1..40 {
+            for lock in 0..locks {
+                assert!(looks.iter().any(|release| release % locks == lock));
+            }
         }
     }
 

@@ -113,7 +113,7 @@ pub struct OwnedLock {
 
 impl OwnedLock {
     const_unless_modelled! {
-        /// A free lock. Its releases become plain stores once the first has found that they may.
+        /// A free lock. Its releases become plain stores once one of the first has found that they may.
         pub fn new() -> OwnedLock {
             OwnedLock {
                 lock: RawLock::new(),
@@ -264,7 +264,7 @@ impl OwnedLock {
     fn release_symmetric(&self) {
         // Relaxed: checked by the exchange.
         let mode = self.mode.load(Relaxed);
-        if is_without_waiters(mode) && asymmetry::is_available() {
+        if is_without_waiters(mode) && asymmetry::is_available() && asymmetry::is_due() {
             self.consider(mode);
         }
         let released = self.lock.release();

@@ -1,8 +1,8 @@
 //! Walks every fast path, each in a function of its own, for `trace.py` to look at.
 //!
 //! Each is called twice: the first call may have things to do that come once per thread or process.
-//! Locks whose release may be a plain store are of that kind by the second. Nobody else is there, so what runs is the path without contention. The last are those of std and
-//! parking_lot that do the same.
+//! Locks whose release may be a plain store are made to be of that kind before. Nobody else is there, so
+//! what runs is the path without contention. The last are those of std and parking_lot that do the same.
 
 use std::hint::black_box;
 use threadbare::{
@@ -104,6 +104,13 @@ fn main() {
         black_box(parking_lot::ReentrantMutex::new(0)),
         black_box(parking_lot::Condvar::new()),
     );
+    // One of a thread's first releases looks whether they may be plain stores, then one of 21 at least.
+    for _ in 0..21 {
+        rlock.acquire();
+        assert!(rlock.release().is_ok());
+    }
+    (0..21).for_each(|_| drop(mutex.lock()));
+    (0..21).for_each(|_| drop(monitor.lock()));
     // Where the program was loaded.
     println!("lock_acquire {:p}", lock_acquire as fn(&Lock));
     for _ in 0..2 {
