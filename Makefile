@@ -20,7 +20,7 @@ load: need ## The server under 5,000 connections, stalled clients, broken input,
 	scripts/kv-load.sh
 
 stress: need ## Races that unoptimized code is too slow for; then everything at once for SECS seconds (60), with signals and forks; ARGS="--seed N" and others
-	cargo test --release --lib
+	cargo test --release --lib -- --include-ignored
 	cargo run --release --example stress -- --secs $(or $(SECS),60) $(ARGS)
 
 loom: need ## The models of the protocols, and that docs/models.md says what they explored
@@ -83,11 +83,13 @@ api: need ## How the public API differs from docs/public-api/
 api-accept: need ## Makes docs/public-api/ what the public API is now
 	scripts/api.sh accept
 
+PUBLISHED = $(or $(CARGO_TARGET_DIR),target)/published
+
 # A registry's crate never changes, thinks cargo: it would build threadbare against the threadbare-sys that it
 # unpacked and compiled the first time, whatever is packaged now. So what it kept goes first.
-package: need ## Both crates as they would be published, in target/published/package, built from that
-	rm -rf target/published "$${CARGO_HOME:-$$HOME/.cargo}"/registry/src/-*/threadbare-sys-*
-	cargo package --workspace --all-features --target-dir target/published
+package: need ## Both crates as they would be published, in published/package of the target folder, built from that
+	rm -rf $(PUBLISHED) "$${CARGO_HOME:-$$HOME/.cargo}"/registry/src/-*/threadbare-sys-*
+	cargo package --workspace --all-features --target-dir $(PUBLISHED)
 
 aarch64: need ## The tests on aarch64, under qemu
 	scripts/aarch64.sh

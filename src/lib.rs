@@ -33,7 +33,8 @@
 //! What Python raises is an [`Error`], or cannot be written. After an error all is as before.
 //!
 //! Without contention, acquire, release, set, clear, notify and the like make no system call,
-//! allocate nothing and read no clock.
+//! allocate nothing and read no clock (but for one release of sixteen while a lock's releases are no plain
+//! stores yet, or again: see [`set_membarrier`]).
 //!
 //! ```
 //! use threadbare::{Monitor, Thread};

@@ -18,7 +18,6 @@
 //! lock has its own word for that. Nothing here is modelled but the fence.
 
 use crate::primitive::{coarse_tick, fence_all_threads, pass_time, register_fence};
-use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -34,7 +33,7 @@ const SOME: u32 = 64;
 /// Ticks without new locks of that kind after there were more fences.
 const REST: u32 = 32;
 
-/// How many releases of a thread there are to one that looks whether its lock may go over. With sections of
+/// How many releases there are to one that looks whether its lock may go over. With sections of
 /// 50 ns and two threads that do nothing else, `Mutex` has 0.93 of std's throughput if all look, 1.05 so.
 const LOOKS_EVERY: u32 = 16;
 
@@ -151,22 +150,40 @@ pub fn is_available() -> bool {
     PROCESS.state.load(Relaxed) == AVAILABLE
 }
 
-/// Whether a release of this thread is one of those that look whether the lock may go over. To look, which
-/// reads the clock, takes longer than a release.
+/// Whether this release is one of those that look whether the lock may go over. To look, which reads the
+/// clock, takes longer than a release.
 pub fn is_due() -> bool {
+    let here = 0_u8;
+    cfg!(threadbare_model) || Place::of_stack((&raw const here).addr()).next_is_due()
+}
+
+/// Where some threads, mostly one, are in the sequence of releases that look. Not a thread-local: to reach
+/// one for the first time may allocate, where the crate is part of a library that was loaded late, and the
+/// release may be that of an allocator's lock.
+#[repr(align(64))]
+struct Place(AtomicU32);
+
+static PLACES: [Place; 1 << PLACES_BITS] = [const { Place(AtomicU32::new(0)) }; 1 << PLACES_BITS];
+const PLACES_BITS: u32 = 8;
+
+impl Place {
     /// 2^32 by the golden ratio: its multiples, modulo 2^32, are spread evenly, also every so many of them
     /// (Knuth, The Art of Computer Programming, vol. 3, 6.4). So of locks that a thread uses in turn each
     /// comes to be looked at.
     const STEP: u32 = 0x9e37_79b9;
-    thread_local! {
-        static PLACE: Cell<u32> = const { Cell::new(0) };
+
+    fn of_stack(address: usize) -> &'static Place {
+        let stack = (address >> 14) as u32; // the least stack is twice as large
+        let index = stack.wrapping_mul(Place::STEP) >> (u32::BITS - PLACES_BITS);
+        &PLACES[index as usize]
     }
-    if cfg!(threadbare_model) {
-        return true;
+
+    fn next_is_due(&self) -> bool {
+        // Two steps may become one where threads share a place, which does not matter.
+        let place = self.0.load(Relaxed);
+        self.0.store(place.wrapping_add(Place::STEP), Relaxed);
+        place <= u32::MAX / LOOKS_EVERY
     }
-    let place = PLACE.get();
-    PLACE.set(place.wrapping_add(STEP));
-    place <= u32::MAX / LOOKS_EVERY
 }
 
 /// Now, in ticks of 4 ms; wraps. Stands still while there is nothing to be timed.
@@ -236,10 +253,10 @@ mod tests {
         }
     }
 
-    /// Which of a new thread's releases look at the clock.
+    /// Which of a thread's releases look at the clock.
     fn looks(releases: usize) -> Vec<usize> {
-        let looks = move || (0..releases).filter(|_| is_due()).collect();
-        std::thread::spawn(looks).join().unwrap()
+        let place = Place(AtomicU32::new(0));
+        (0..releases).filter(|_| place.next_is_due()).collect()
     }
 
     #[test]
@@ -256,6 +273,16 @@ mod tests {
         for locks in 1..40 {
             for lock in 0..locks {
                 assert!(looks.iter().any(|release| release % locks == lock));
+            }
+        }
+    }
+
+    #[test]
+    fn stacks_that_lie_side_by_side_have_places_of_their_own() {
+        for size in [32 << 10, 64 << 10, 2 << 20, 8 << 20] {
+            let of = |n: usize| Place::of_stack(0x7f12_3456_7000 + n * (size + 0x1000));
+            for n in 0..100 {
+                assert!(!std::ptr::eq(of(n), of(n + 1)), "{size}");
             }
         }
     }

@@ -5,10 +5,10 @@
 //! little, for who runs on another core, then yields a few times, for who waits for this core.
 //!
 //! A yield lasts as long as others have to run, on a busy machine many milliseconds. So a thread
-//! that is to be back at some point, or at the next signal, does not yield; and once those of a wait have
-//! taken longer than [`LONG_YIELD`], nobody yields for [`BUSY_FOR`]: others may have work to do that has
-//! nothing to do with what is waited for. They may also be the ones that contend for it, to whom a yield is
-//! worth much, so that is not long.
+//! that is to be back at some point, or at the next signal, does not yield. Once a thread's yields between two
+//! sleeps have taken longer than [`LONG_YIELD`], it goes to sleep, and who begins to look within [`BUSY_FOR`]
+//! does not yield: others may have work to do that has nothing to do with what is waited for. They may also be
+//! the ones that contend for it, to whom a yield is worth much, so that is not long.
 //!
 //! Each look takes the word's cache line from the thread that works under the lock, and so delays what it
 //! waits for. So the pauses between looks grow, each burst by the same: the first looks come at once, for
@@ -43,14 +43,13 @@
 //! | 10 ms | 1.42 | 1.44 | 1.40 |
 //!
 //! How many yields, by `benches/spin.rs` again, with all else as it is. One that nobody else runs in takes 0.3 µs.
-//! All looks together take less than half of what it costs to be woken (30 µs, "release to a sleeper" in
+//! All looks together take less than half of what it costs to be woken ("release to a sleeper" in
 //! `docs/benchmarks.md`); up to as much, a wait costs at most twice what it would if the thread knew how long
 //! it will have to wait (Karlin et al., "Empirical studies of competitive spinning", SOSP 1991).
 //!
 //! | pauses | yields | mean | worst |
 //! |---|---|---|---|
 //! | 300 | 7 | 1.27 | 0.82 |
-//! | 300 | 14 | 1.26 | 0.86 |
 //! | 300 | 20 | 1.28 | 0.89 |
 //! | 300 | 40 | 1.29 | 0.93 |
 //! | 150 | 20 | 1.27 | 0.89 |
@@ -81,8 +80,8 @@ const FEW_CPUS: u32 = 4;
 /// Nanoseconds of yields in which others have used up at least a time slice.
 const LONG_YIELD: i64 = 4_000_000;
 
-/// Nanoseconds for which the process then does without yields: with time slices of 4 ms they cost a thread
-/// about a quarter of its time at most.
+/// Nanoseconds for which the process then does without yields: where one other thread wants its CPU, in
+/// slices of 4 ms, yields cost a thread about a quarter of its time at most.
 const BUSY_FOR: i64 = 20_000_000;
 
 /// How long a thread looks again before it sleeps: see [`set_spin_policy`].
@@ -100,8 +99,9 @@ pub struct SpinPolicy {
     /// CPUs, 40 to 140; `ISB` on aarch64.
     pub pauses: u16,
     /// How often it yields then, for a thread that waits for this CPU: `sched_yield`, which lasts as long as
-    /// another thread runs meanwhile. It does not yield if the wait has a deadline or listens to signals, nor
-    /// any more once its yields have taken longer than 4 ms, nor does any thread for 20 ms then.
+    /// another thread runs meanwhile. It does not yield if the wait has a deadline or listens to signals. Once
+    /// its yields have taken longer than 4 ms it sleeps, and who begins to look within the next 20 ms does not
+    /// yield.
     pub yields: u16,
     /// Whether it yields although others sleep already that have come before. It never pauses then.
     pub yields_behind_sleepers: bool,

@@ -104,7 +104,7 @@ fn main() {
         black_box(parking_lot::ReentrantMutex::new(0)),
         black_box(parking_lot::Condvar::new()),
     );
-    // One of a thread's first releases looks whether they may be plain stores, then one of 21 at least.
+    // One of 21 releases at least looks whether they may be plain stores.
     for _ in 0..21 {
         rlock.acquire();
         assert!(rlock.release().is_ok());
