@@ -502,6 +502,8 @@ pub(super) mod tests {
     /// The race for which there is the fence, and that it is there to be won: without the fence the control
     /// loses a wake in one of eight rounds (AMD Zen 5; in fewer where other threads want the CPUs).
     #[test]
+    // Unoptimized stores come too slowly to queue up, and CPUs that share a cache do not make them wait: there the
+    // control would lose nothing.
     #[ignore = "takes two CPUs with caches of their own and optimized code: `make stress` runs it"]
     fn lock_12_a_release_by_a_plain_store_wakes_who_is_about_to_sleep() {
         let allowed = sched_getaffinity(Pid::from_raw(0)).unwrap();
