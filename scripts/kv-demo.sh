@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 cargo build --release --example kv --example kv_load
-programs=target/release/examples
+programs=${CARGO_TARGET_DIR:-target}/release/examples
 folder=$(mktemp -d)
 server=
 finish() {
