@@ -61,6 +61,7 @@ pub(super) use table::{drain, finish, survive};
 /// The value is made by `init` when a thread first uses it, and dropped
 /// - when the thread ends, in that thread, before a [`join`](crate::Thread::join) returns (LOCAL-7);
 /// - when the `Local` is dropped, the values of all threads, in the thread that drops it (LOCAL-8).
+///   (Not that of a thread that is ending just then and drops its own: this is not waited for.)
 ///
 /// Threads that the crate did not start are included (LOCAL-13). What there is no value for costs
 /// nothing: a `Local` is a number and `init`, and can be a `static` or a field of any object.
@@ -437,12 +438,12 @@ mod tests {
         let local = Local::new(|| Tell(&DROPPED, 1));
         let (made, go) = (Event::new(), Event::new());
         thread::scope(|s| {
-            s.spawn(|| {
+            let other = s.spawn(|| {
                 local.set(Tell(&DROPPED, 1000)).unwrap();
                 made.set();
                 go.wait();
             });
-            let _go = AtEnd(|| go.set());
+            let go = AtEnd(|| go.set());
             made.wait();
             local.set(Tell(&DROPPED, 10)).unwrap();
             in_child(|| {
@@ -455,6 +456,9 @@ mod tests {
                 drop(unsafe { std::ptr::read(&local) });
                 mine && fresh && DROPPED.load(Relaxed) == 10
             });
+            drop(go);
+            // The scope alone would not wait for destructors of thread-locals, which drop the value.
+            other.join().unwrap();
         });
         drop(local);
         assert_eq!(
