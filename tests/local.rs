@@ -6,6 +6,7 @@ mod child;
 mod common;
 
 use child::{Child, resident};
+use common::pthread::Pthread;
 use common::{patience, threads, until, watchdog};
 use nix::libc;
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -1135,7 +1136,9 @@ fn in_new_process(body: fn() -> i32) {
             ForkResult::Child => {
                 // SAFETY: no precondition. A child that hangs is to fail.
                 unsafe { libc::alarm(20 * patience()) };
-                std::process::exit(body());
+                // SAFETY: the handlers and destructors are those of these tests. (Not by std, which
+                // takes a lock first that another thread of the parent may have held.)
+                unsafe { libc::exit(body()) };
             }
             ForkResult::Parent { child } => {
                 assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0)));
@@ -1180,19 +1183,20 @@ fn a_value_that_is_lent_out_when_its_thread_ends_the_process_is_not_dropped() {
         // SAFETY: the handler may run at any time.
         let result = unsafe { libc::atexit(at_exit) };
         assert_eq!(result, 0);
-        // Not in the main thread, which drops nothing.
-        let _ = thread::spawn(|| {
+        // Not in the main thread, which drops nothing. Nor in std's, as above.
+        Pthread::start(|| {
             OTHER.with(|_| ());
             SHARED.with(|(count, _)| {
-                thread::scope(|s| {
-                    s.spawn(|| {
-                        loop {
-                            count.fetch_add(1, Relaxed);
-                        }
-                    });
-                    until(|| count.load(Relaxed) > 0);
-                    std::process::exit(20); // replaced by the handler's
-                })
+                // SAFETY: this call does not return, so the borrow does not end.
+                let count = unsafe { ptr::NonNull::from(count).as_ref() };
+                Pthread::start(|| {
+                    loop {
+                        count.fetch_add(1, Relaxed);
+                    }
+                });
+                until(|| count.load(Relaxed) > 0);
+                // SAFETY: as above. 20 is replaced by the handler's.
+                unsafe { libc::exit(20) };
             })
         })
         .join();

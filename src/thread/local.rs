@@ -386,7 +386,13 @@ impl<T, F> fmt::Debug for Local<T, F> {
 }
 
 #[cfg(test)]
+#[path = "../../tests/common/pthread.rs"]
+#[expect(dead_code, reason = "these tests use a part of it")]
+mod pthread;
+
+#[cfg(test)]
 mod tests {
+    use super::pthread::Pthread;
     use super::*;
     use crate::Event;
     use std::sync::atomic::Ordering::Relaxed;
@@ -450,8 +456,8 @@ mod tests {
                 let mine = local.with(|tell| tell.1) == 10;
                 // A child of the child: the same thread survives again.
                 in_child(|| local.with(|tell| tell.1) == 10);
-                let fresh = thread::scope(|s| s.spawn(|| local.with(|tell| tell.1)).join());
-                let fresh = fresh.unwrap() == 1 && DROPPED.swap(0, Relaxed) == 1;
+                let fresh = Pthread::run(|| local.with(|tell| tell.1));
+                let fresh = fresh == 1 && DROPPED.swap(0, Relaxed) == 1;
                 // SAFETY: the parent's `local` is not this one, which is not used again.
                 drop(unsafe { std::ptr::read(&local) });
                 mine && fresh && DROPPED.load(Relaxed) == 10
@@ -474,9 +480,11 @@ mod tests {
         let (made, go) = (Event::new(), Event::new());
         thread::scope(|s| {
             s.spawn(|| {
-                local.set(2).unwrap();
-                made.set();
-                go.wait();
+                Pthread::run(|| {
+                    local.set(2).unwrap();
+                    made.set();
+                    go.wait();
+                });
             });
             let _go = AtEnd(|| go.set());
             made.wait();
@@ -488,7 +496,7 @@ mod tests {
                 let ours = again.get() == "new" && again.slot.get() == slot;
                 // On the stack, and with the thread-locals, of a thread that vanished.
                 let theirs = || again.try_get().is_none() && again.get() == "new";
-                ours && (0..4).all(|_| thread::scope(|s| s.spawn(theirs).join()).unwrap())
+                ours && (0..4).all(|_| Pthread::run(theirs))
             });
         });
     }

@@ -8,6 +8,23 @@ pub struct Pthread(libc::pthread_t);
 impl Pthread {
     /// Starts a thread that allocates nothing before `body`.
     pub fn start(body: impl FnOnce() + Send + 'static) -> Pthread {
+        // SAFETY: `body` borrows nothing that ends.
+        unsafe { Pthread::start_borrowing(body) }
+    }
+
+    /// What `body` returns, which a thread runs that ends before this does. In the child of a fork it
+    /// may be called where std's threads may not: those take a lock of std's when they start, which
+    /// another thread of the parent may have held.
+    pub fn run<R: Send>(body: impl FnOnce() -> R + Send) -> R {
+        let mut result = None;
+        // SAFETY: the thread is joined before what `body` borrows, and `result`, end.
+        unsafe { Pthread::start_borrowing(|| result = Some(body())) }.join();
+        result.expect("a panic does not get out of such a thread")
+    }
+
+    /// # Safety
+    /// What `body` borrows outlives the thread.
+    unsafe fn start_borrowing<'a>(body: impl FnOnce() + Send + 'a) -> Pthread {
         extern "C" fn enter(body: *mut c_void) -> *mut c_void {
             let body: *mut Box<dyn FnOnce() + Send> = body.cast();
             // SAFETY: made by `Box::into_raw` below, for this thread.
@@ -15,10 +32,10 @@ impl Pthread {
             body();
             std::ptr::null_mut()
         }
-        let body: Box<Box<dyn FnOnce() + Send>> = Box::new(Box::new(body));
+        let body: Box<Box<dyn FnOnce() + Send + 'a>> = Box::new(Box::new(body));
         let body = Box::into_raw(body).cast();
         let mut thread = 0;
-        // SAFETY: `thread` is valid for the call; `enter` takes the body, once.
+        // SAFETY: `thread` is valid for the call; `enter` takes the body, once, and within 'a.
         let result = unsafe { libc::pthread_create(&mut thread, std::ptr::null(), enter, body) };
         assert_eq!(result, 0);
         Pthread(thread)
