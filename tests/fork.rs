@@ -9,14 +9,12 @@
 mod common;
 
 use common::forked::{self, in_child};
+use common::pthread::Pthread;
 use common::typed::{CondvarOn, Watched};
 use common::waiting::{Waits, inside, waiting};
 use common::witness::OnDrop;
 use common::{Acquire, LONG, SHORT, Tid, Worker, after, spawn, until, watchdog};
-use nix::libc;
-use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicUsize};
@@ -33,38 +31,22 @@ const CROWD: usize = 8;
 /// Runs `body` in `count` threads of libc's, and `meanwhile` here, with what they are told apart by;
 /// returns when all have ended.
 fn crew(count: usize, body: impl Fn() + Sync, meanwhile: impl FnOnce(&[Tid])) {
-    struct Member<'a> {
-        tid: &'a Tid,
-        body: &'a (dyn Fn() + Sync),
-    }
-    extern "C" fn run(member: *mut libc::c_void) -> *mut libc::c_void {
-        // SAFETY: a member, which is kept until this thread has been joined.
-        let member = unsafe { &*member.cast::<Member<'_>>() };
-        member.tid.is_mine();
-        (member.body)(); // a panic does not get past here: it aborts
-        ptr::null_mut()
-    }
-    struct Joined(Vec<libc::pthread_t>);
+    struct Joined(Vec<Pthread>);
     impl Drop for Joined {
         fn drop(&mut self) {
-            for thread in self.0.drain(..) {
-                // SAFETY: started below, and joined once.
-                unsafe { libc::pthread_join(thread, ptr::null_mut()) };
-            }
+            self.0.drain(..).for_each(Pthread::join);
         }
     }
     let tids: Vec<_> = (0..count).map(|_| Tid::new()).collect();
     let body = &body;
-    let members: Vec<_> = tids.iter().map(|tid| Member { tid, body }).collect();
     let mut joined = Joined(Vec::new());
-    for member in &members {
-        let member = ptr::from_ref(member).cast_mut().cast();
-        let mut thread = MaybeUninit::uninit();
-        // SAFETY: `run` takes a member; all are kept until `joined`, declared later, is dropped.
-        let result = unsafe { libc::pthread_create(thread.as_mut_ptr(), ptr::null(), run, member) };
-        assert_eq!(result, 0);
-        // SAFETY: pthread_create returned 0, so it stored the thread.
-        joined.0.push(unsafe { thread.assume_init() });
+    for tid in &tids {
+        let member = move || {
+            tid.is_mine();
+            body();
+        };
+        // SAFETY: `joined`, declared after what a member borrows, joins it when dropped.
+        joined.0.push(unsafe { Pthread::start_borrowing(member) });
     }
     meanwhile(&tids);
 }

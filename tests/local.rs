@@ -1136,8 +1136,8 @@ fn in_new_process(body: fn() -> i32) {
             ForkResult::Child => {
                 // SAFETY: no precondition. A child that hangs is to fail.
                 unsafe { libc::alarm(20 * patience()) };
-                // SAFETY: the handlers and destructors are those of these tests. (Not by std, which
-                // takes a lock first that another thread of the parent may have held.)
+                // SAFETY: no other thread of the child is in exit(3). (Not by std, which takes a lock
+                // first that another thread of the parent may have held.)
                 unsafe { libc::exit(body()) };
             }
             ForkResult::Parent { child } => {
@@ -1187,7 +1187,7 @@ fn a_value_that_is_lent_out_when_its_thread_ends_the_process_is_not_dropped() {
         Pthread::start(|| {
             OTHER.with(|_| ());
             SHARED.with(|(count, _)| {
-                // SAFETY: this call does not return, so the borrow does not end.
+                // SAFETY: this call ends the process, so the borrow does not end before it.
                 let count = unsafe { ptr::NonNull::from(count).as_ref() };
                 Pthread::start(|| {
                     loop {
@@ -1195,7 +1195,8 @@ fn a_value_that_is_lent_out_when_its_thread_ends_the_process_is_not_dropped() {
                     }
                 });
                 until(|| count.load(Relaxed) > 0);
-                // SAFETY: as above. 20 is replaced by the handler's.
+                // SAFETY: no other thread is in exit(3): main waits for this one, the other counts.
+                // 20 is replaced by the handler's.
                 unsafe { libc::exit(20) };
             })
         })

@@ -449,7 +449,7 @@ mod tests {
                 made.set();
                 go.wait();
             });
-            let go = AtEnd(|| go.set());
+            let _go = AtEnd(|| go.set());
             made.wait();
             local.set(Tell(&DROPPED, 10)).unwrap();
             in_child(|| {
@@ -462,7 +462,7 @@ mod tests {
                 drop(unsafe { std::ptr::read(&local) });
                 mine && fresh && DROPPED.load(Relaxed) == 10
             });
-            drop(go);
+            go.set();
             // The scope alone would not wait for destructors of thread-locals, which drop the value.
             other.join().unwrap();
         });
@@ -480,6 +480,7 @@ mod tests {
         let (made, go) = (Event::new(), Event::new());
         thread::scope(|s| {
             s.spawn(|| {
+                // By libc, which gives its stack to those that are started alike.
                 Pthread::run(|| {
                     local.set(2).unwrap();
                     made.set();

@@ -17,17 +17,21 @@ impl Pthread {
     /// another thread of the parent may have held.
     pub fn run<R: Send>(body: impl FnOnce() -> R + Send) -> R {
         let mut result = None;
-        // SAFETY: the thread is joined before what `body` borrows, and `result`, end.
+        // SAFETY: joined in the same statement, before what `body` borrows, and `result`, end.
         unsafe { Pthread::start_borrowing(|| result = Some(body())) }.join();
         result.expect("a panic does not get out of such a thread")
     }
 
+    /// As [`start`](Pthread::start), for a `body` that borrows. A panic does not get past the thread:
+    /// it aborts.
+    ///
     /// # Safety
     /// What `body` borrows outlives the thread.
-    unsafe fn start_borrowing<'a>(body: impl FnOnce() + Send + 'a) -> Pthread {
+    pub unsafe fn start_borrowing<'a>(body: impl FnOnce() + Send + 'a) -> Pthread {
         extern "C" fn enter(body: *mut c_void) -> *mut c_void {
             let body: *mut Box<dyn FnOnce() + Send> = body.cast();
-            // SAFETY: made by `Box::into_raw` below, for this thread.
+            // SAFETY: made by `Box::into_raw` below, for this thread, which ends within 'a as the caller
+            // promises.
             let body = unsafe { Box::from_raw(body) };
             body();
             std::ptr::null_mut()
@@ -35,7 +39,7 @@ impl Pthread {
         let body: Box<Box<dyn FnOnce() + Send + 'a>> = Box::new(Box::new(body));
         let body = Box::into_raw(body).cast();
         let mut thread = 0;
-        // SAFETY: `thread` is valid for the call; `enter` takes the body, once, and within 'a.
+        // SAFETY: `thread` is valid for the call; `enter` takes the body, once.
         let result = unsafe { libc::pthread_create(&mut thread, std::ptr::null(), enter, body) };
         assert_eq!(result, 0);
         Pthread(thread)
